@@ -1,0 +1,84 @@
+"""Every way a request can fail, and the one table that maps each to HTTP.
+
+    RouterError
+    ├── ValidationError          422  validation             the client sent something that cannot be served
+    ├── BadRequest               400  bad_request            the body is not JSON
+    ├── PayloadTooLarge          413  payload_too_large      the body exceeds its limit
+    ├── UnsupportedMediaType     415  unsupported_media_type the body is not declared as JSON
+    ├── Overloaded               429  overloaded             the queue is full
+    ├── GenerationFailed         424  generation             a shard failed this request
+    └── IncompleteGeneration     500  incomplete_generation  the engine stopped without an answer
+
+Names in the third column are the `error_type` of the JSON body, in TGI's shape:
+`{"error": "<words>", "error_type": "<name>"}`.
+"""
+
+from http import HTTPStatus
+from typing import ClassVar
+
+
+class RouterError(Exception):
+    """A failure that a client is told about; `str()` of it is the `error` field of the body."""
+
+    status: ClassVar[HTTPStatus] = HTTPStatus.INTERNAL_SERVER_ERROR
+    error_type: ClassVar[str] = "internal"
+
+
+class ValidationError(RouterError):
+    """The request is well-formed JSON and cannot be served. The message names field and limit."""
+
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+    error_type = "validation"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"Input validation error: {reason}")
+
+
+class BadRequest(RouterError):
+    """The body is not JSON."""
+
+    status = HTTPStatus.BAD_REQUEST
+    error_type = "bad_request"
+
+
+class PayloadTooLarge(RouterError):
+    """The body exceeds `--payload-limit`."""
+
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    error_type = "payload_too_large"
+
+
+class UnsupportedMediaType(RouterError):
+    """The body is not declared as JSON."""
+
+    status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+    error_type = "unsupported_media_type"
+
+
+class Overloaded(RouterError):
+    """The queue is full; the client may try again."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    error_type = "overloaded"
+
+    def __init__(self) -> None:
+        super().__init__("Model is overloaded")
+
+
+class GenerationFailed(RouterError):
+    """A shard could not go on with this request; its neighbours were not touched."""
+
+    status = HTTPStatus.FAILED_DEPENDENCY
+    error_type = "generation"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"Request failed during generation: {reason}")
+
+
+class IncompleteGeneration(RouterError):
+    """The engine stopped before the answer was complete."""
+
+    error_type = "incomplete_generation"
+
+    def __init__(self) -> None:
+        super().__init__("Incomplete generation")

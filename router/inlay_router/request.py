@@ -1,0 +1,91 @@
+"""What a request is once it is past validation: its holder checks nothing again."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from inlay_proto import generate_pb2 as pb
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImagePlace:
+    """Half-open interval [start, end) of prompt positions that spans one image's placeholders."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prompt:
+    """A prompt as token ids, with what is needed to prepare its images again after a fault."""
+
+    token_ids: tuple[int, ...]
+    """Image placeholders included."""
+    places: tuple[ImagePlace, ...] = ()
+    """Where the images stand, in order."""
+    features_key: bytes = b""
+    """Name of the prepared image features on the shards; empty without images."""
+    preparation: pb.PrepareRequest | None = None
+    """What the shards were asked to prepare; None without images."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GenerationRequest:
+    """One generation: one sequence. `best_of` makes several of these."""
+
+    prompt: Prompt
+    max_new_tokens: int
+    """At least 1; prompt and answer together fit `max_total_tokens`."""
+    sampling: pb.Sampling = field(default_factory=pb.Sampling)
+    grammar: pb.Grammar | None = None
+    """Accepted by the compile pool."""
+    stop: tuple[str, ...] = ()
+    """Non-empty strings; the answer ends right behind the first that it contains."""
+    top_n_tokens: int = 0
+    wants_prompt_logprobs: bool = False
+
+
+class FinishReason(StrEnum):
+    """Why an answer ended, in TGI's words."""
+
+    LENGTH = "length"
+    EOS_TOKEN = "eos_token"
+    STOP_SEQUENCE = "stop_sequence"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Token:
+    """One token of an answer as clients see it."""
+
+    token_id: int
+    text: str
+    """What this token adds to the answer; empty while a character is incomplete. The texts of all
+    tokens, special ones left out, joined, are the generated text."""
+    logprob: float
+    is_special: bool
+    top_tokens: tuple["TopToken", ...] = ()
+    """Most likely first; empty unless asked for."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TopToken:
+    """A token that could have been chosen."""
+
+    token_id: int
+    text: str
+    logprob: float
+    is_special: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finish:
+    """The last thing that a generation yields."""
+
+    reason: FinishReason
+    generated_text: str
+    num_generated_tokens: int
+    prompt_logprobs: tuple[float | None, ...] = ()
+    """One a prompt token, None for the first; empty unless asked for."""
+    queue_seconds: float = 0.0
+    """From submission to the first step."""
+    inference_seconds: float = 0.0
+    """From the first step to the end."""
