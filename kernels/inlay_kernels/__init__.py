@@ -1,0 +1,6 @@
+"""Compute kernels of the shard, each held against a plain torch reference."""
+
+from inlay_kernels.batch import AttentionBatch
+from inlay_kernels.selection import REFERENCE, Kernels, PagedAttention, select
+
+__all__ = ["REFERENCE", "AttentionBatch", "Kernels", "PagedAttention", "select"]

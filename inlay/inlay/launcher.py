@@ -1,0 +1,175 @@
+"""Starts the shards and the router as processes of their own, and starts again what dies.
+
+The launcher holds the writing end of a pipe to every child's standard input. However the launcher
+ends, SIGKILL included, the pipe closes and the children leave.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from inlay.backoff import RestartPolicy, Restarts
+
+CONFIGURATION_ERROR = 78
+"""Exit code (`EX_CONFIG`) of a child that will fail the same way however often it is started."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """How to start one child."""
+
+    name: str
+    """For messages: "shard 0", "router"."""
+    module: str
+    """Run as `python -m module`."""
+    arguments: tuple[str, ...]
+    environment: Mapping[str, str]
+    """Added to the launcher's own."""
+
+
+class GaveUp(Exception):
+    """A child cannot be kept running; the message says which and how it ended."""
+
+
+@dataclass(frozen=True)
+class Death:
+    """A child that ended by itself."""
+
+    name: str
+    exit_code: int
+    """As `asyncio.subprocess` gives it: negative for a signal."""
+
+    def __str__(self) -> str:
+        if self.exit_code < 0:
+            return f"{self.name} was ended by {signal.Signals(-self.exit_code).name}"
+        return f"{self.name} ended with exit code {self.exit_code}"
+
+
+class Group:
+    """Children that live and die together: the ranks of a replica, or the router alone."""
+
+    def __init__(self, commands: Callable[[], Sequence[Command]], policy: RestartPolicy) -> None:
+        """`commands` is asked anew for each start, so that ports can differ."""
+        self._commands = commands
+        self._restarts = Restarts(policy)
+        self._children: list[tuple[Command, asyncio.subprocess.Process]] = []
+
+    async def keep_running(self) -> None:
+        """Start the children, and all of them again when one dies. Raises GaveUp."""
+        while True:
+            death = await self._run_once()
+            delay = self._restarts.next_delay(time.monotonic())
+            if death.exit_code == CONFIGURATION_ERROR:
+                raise GaveUp(f"{death}: it cannot start as configured (see its last lines above)")
+            if delay is None:
+                raise GaveUp(f"{death}; it died too often to go on (see its last lines above)")
+            report(f"{death}; starting it again in {delay:.1f} s")
+            await asyncio.sleep(delay)
+
+    async def stop(self, grace_seconds: float) -> None:
+        """SIGTERM to every child, SIGKILL to those still there after the grace."""
+        self._signal(signal.SIGTERM)
+        waits = [asyncio.ensure_future(child.wait()) for _, child in self._children]
+        if not waits:
+            return
+        _, late = await asyncio.wait(waits, timeout=grace_seconds)
+        if late:
+            self._signal(signal.SIGKILL)
+            await asyncio.wait(late)
+
+    async def _run_once(self) -> Death:
+        self._children.clear()
+        for command in self._commands():
+            self._children.append((command, await start(command)))
+        death = await self._first_death()
+        await self.stop(grace_seconds=0.0)
+        return death
+
+    async def _first_death(self) -> Death:
+        waits = {asyncio.ensure_future(c.wait()): command for command, c in self._children}
+        try:
+            done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        first = done.pop()
+        return Death(waits[first].name, first.result())
+
+    def _signal(self, number: signal.Signals) -> None:
+        for _, child in self._children:
+            if child.returncode is None:
+                child.send_signal(number)
+
+
+async def start(command: Command) -> asyncio.subprocess.Process:
+    """One child, its standard input a pipe that nobody writes to."""
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        command.module,
+        *command.arguments,
+        stdin=asyncio.subprocess.PIPE,
+        env={**os.environ, **command.environment},
+        start_new_session=True,  # Ctrl-C reaches the launcher alone, which ends the others in order
+    )
+
+
+def free_port() -> int:
+    """A TCP port of the loopback interface that was free just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def report(message: str) -> None:
+    """Say something to the person who runs the server."""
+    print(f"inlay: {message}", file=sys.stderr, flush=True)
+
+
+async def run(router: Group, replica: Group, drain_seconds: float) -> int:
+    """Keep both groups running until a signal or a GaveUp; the exit code.
+
+    The router ends first and drains its streams, up to `drain_seconds`; the shards end after it.
+    A second signal ends everything at once.
+    """
+    stopping = asyncio.Event()
+    stop_now = asyncio.Event()
+
+    def on_signal() -> None:
+        (stop_now if stopping.is_set() else stopping).set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+
+    keepers = [asyncio.create_task(group.keep_running()) for group in (replica, router)]
+    signalled = asyncio.create_task(stopping.wait())
+    await asyncio.wait([*keepers, signalled], return_when=asyncio.FIRST_COMPLETED)
+    causes = [str(failure) for keeper in keepers if keeper.done() and (failure := keeper.exception())]
+    for task in (*keepers, signalled):
+        task.cancel()
+    await asyncio.gather(*keepers, signalled, return_exceptions=True)
+    await stop_in_order(router, replica, drain_seconds, stop_now)
+    for cause in causes:
+        report(cause)
+    return 1 if causes else 0
+
+
+async def stop_in_order(
+    router: Group, replica: Group, drain_seconds: float, stop_now: asyncio.Event
+) -> None:
+    """Router first, so that its streams finish on living shards; all at once on `stop_now`."""
+    drain = asyncio.create_task(router.stop(drain_seconds))
+    hurry = asyncio.create_task(stop_now.wait())
+    await asyncio.wait([drain, hurry], return_when=asyncio.FIRST_COMPLETED)
+    for task in (drain, hurry):
+        task.cancel()
+    await asyncio.gather(drain, hurry, return_exceptions=True)
+    await router.stop(grace_seconds=0.0)
+    await replica.stop(grace_seconds=0.0 if stop_now.is_set() else 5.0)

@@ -1,0 +1,55 @@
+"""Turns what the user calls a model into a folder on this machine."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+EMBEDDED_MODEL = Path(__file__).parent / "embedded_model"
+"""The vision-language model that ships with inlay."""
+
+NEEDED_FILES = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
+"""What a server reads of a hub repository; weights in other formats stay there."""
+
+
+class ModelNotFound(Exception):
+    """The model is neither a folder nor a repository that can be had; the message says why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFolder:
+    """A model and where it lies."""
+
+    model_id: str
+    """As clients see it: the hub id, or the folder as the user wrote it."""
+    path: Path
+    """Holds `config.json`."""
+
+
+def find_model(name: str | None, revision: str | None) -> ModelFolder:
+    """The embedded model when `name` is None, else a local folder, else a hub repository.
+
+    A hub repository is downloaded (with progress) unless it is in the cache. Raises ModelNotFound.
+    """
+    if name is None:
+        return ModelFolder(model_id="inlay/embedded", path=EMBEDDED_MODEL)
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise ModelNotFound(f"the folder {name} holds no config.json, so it is not a model")
+        return ModelFolder(model_id=name, path=folder)
+    if name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise ModelNotFound(f"there is no folder {name}")
+    return ModelFolder(model_id=name, path=download(name, revision))
+
+
+def download(repository: str, revision: str | None) -> Path:
+    """The hub repository's files, from the cache or the network. Raises ModelNotFound."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        path = snapshot_download(repository, revision=revision, allow_patterns=NEEDED_FILES)
+    except HFValidationError as error:
+        raise ModelNotFound(f"{repository} is neither a folder nor a hub id: {error}") from error
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise ModelNotFound(f"{repository} could not be downloaded: {error}") from error
+    return Path(path)

@@ -1,0 +1,68 @@
+"""Paged attention in plain torch: slow, obvious, and what every other form is held against."""
+
+import torch
+from torch import Tensor
+
+from inlay_kernels.batch import AttentionBatch
+
+
+def paged_attention(
+    query: Tensor,
+    key_cache: Tensor,
+    value_cache: Tensor,
+    batch: AttentionBatch,
+    *,
+    scale: float,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+) -> Tensor:
+    """Causal attention of each row's tokens over the row's whole context.
+
+    query: (tokens, heads, head_size). key_cache, value_cache: (num_blocks, block_size, kv_heads,
+    head_size), which already hold this step's keys and values; heads is a multiple of kv_heads and
+    head h reads KV head h // (heads // kv_heads). Scores are multiplied by `scale`, then bent by
+    softcap * tanh(score / softcap). With a sliding window a token sees itself and the
+    `sliding_window - 1` tokens before it. Computes in float32 and returns (tokens, heads,
+    head_size) in the type of `query`.
+    """
+    output = torch.empty_like(query)
+    starts = batch.row_starts.tolist()
+    for row, context_length in enumerate(batch.context_lengths.tolist()):
+        tokens = slice(starts[row], starts[row + 1])
+        block_table = batch.block_tables[row]
+        keys = _context(key_cache, block_table, context_length)
+        values = _context(value_cache, block_table, context_length)
+        scores = _scores(query[tokens].float(), keys, scale, softcap)
+        visible = _visible(tokens.stop - tokens.start, context_length, sliding_window)
+        hidden = ~visible.to(scores.device)
+        probabilities = scores.masked_fill(hidden, float("-inf")).softmax(-1)
+        output[tokens] = _weighted(probabilities, values).to(query.dtype)
+    return output
+
+
+def _context(cache: Tensor, block_table: Tensor, length: int) -> Tensor:
+    """What a row's blocks hold, in order and in float32: (length, kv_heads, head_size)."""
+    num_blocks = -(-length // cache.shape[1])
+    return cache[block_table[:num_blocks].long()].flatten(0, 1)[:length].float()
+
+
+def _scores(query: Tensor, keys: Tensor, scale: float, softcap: float | None) -> Tensor:
+    """Scores before masking: (kv_heads, group, tokens, length)."""
+    grouped = query.unflatten(1, (keys.shape[1], -1))
+    scores = torch.einsum("tkgd,skd->kgts", grouped, keys) * scale
+    return scores if softcap is None else softcap * torch.tanh(scores / softcap)
+
+
+def _visible(num_tokens: int, length: int, sliding_window: int | None) -> Tensor:
+    """Which positions each token may look at: bool (tokens, length)."""
+    positions = torch.arange(length)
+    own = positions[length - num_tokens :].unsqueeze(1)
+    visible = positions <= own
+    if sliding_window is not None:
+        visible &= positions > own - sliding_window
+    return visible
+
+
+def _weighted(probabilities: Tensor, values: Tensor) -> Tensor:
+    """Probabilities times values: (tokens, heads, head_size)."""
+    return torch.einsum("kgts,skd->tkgd", probabilities, values).flatten(1, 2)
