@@ -1,0 +1,1 @@
+"""Measures inlay through HTTP against `transformers` `generate`, side by side in one run."""

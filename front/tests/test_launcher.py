@@ -1,0 +1,98 @@
+import asyncio
+import os
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from inlay.backoff import RestartPolicy
+from inlay.launcher import CONFIGURATION_ERROR, Command, Death, GaveUp, Group, run
+
+POLICY = RestartPolicy(first_delay_seconds=0.01, max_delay_seconds=0.01, max_deaths=3)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where a test puts the modules that its children run."""
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
+    return tmp_path
+
+
+def child(folder: Path, name: str, source: str) -> Command:
+    """A command that runs `source`; it may append a line to the file `started`."""
+    lines = [
+        "import sys, time",
+        f"open({str(folder / 'started')!r}, 'a').write({name!r} + '\\n')",
+        source,
+    ]
+    (folder / f"{name}.py").write_text("\n".join(lines))
+    return Command(name=name, module=name, arguments=(), environment={})
+
+
+def group(*commands: Command) -> Group:
+    def fixed() -> Sequence[Command]:
+        return commands
+
+    return Group(fixed, POLICY)
+
+
+def starts(folder: Path) -> list[str]:
+    path = folder / "started"
+    return sorted(path.read_text().split()) if path.exists() else []
+
+
+def test_what_dies_is_started_again_until_it_died_too_often(folder: Path) -> None:
+    with pytest.raises(GaveUp, match="brief ended with exit code 3; it died too often"):
+        asyncio.run(group(child(folder, "brief", "sys.exit(3)")).keep_running())
+    assert starts(folder) == ["brief"] * 3
+
+
+def test_a_configuration_error_is_final(folder: Path) -> None:
+    wrong = child(folder, "wrong", f"sys.exit({CONFIGURATION_ERROR})")
+    with pytest.raises(GaveUp, match="cannot start as configured"):
+        asyncio.run(group(wrong).keep_running())
+    assert starts(folder) == ["wrong"]
+
+
+def test_children_of_a_group_die_together(folder: Path) -> None:
+    patient = child(folder, "patient", "sys.stdin.read()")
+    # The second child waits until the first has started as often as itself, then dies.
+    brief = child(
+        folder,
+        "brief",
+        f"while not (lambda t: t.count('patient') == t.count('brief'))"
+        f"(open({str(folder / 'started')!r}).read()): time.sleep(0.01)\nsys.exit(1)",
+    )
+    with pytest.raises(GaveUp, match="brief ended"):
+        asyncio.run(group(patient, brief).keep_running())
+    assert starts(folder) == ["brief"] * 3 + ["patient"] * 3
+
+
+def test_a_death_reads_well() -> None:
+    assert str(Death("shard 0", -signal.SIGKILL)) == "shard 0 was ended by SIGKILL"
+    assert str(Death("router", 1)) == "router ended with exit code 1"
+
+
+def test_a_signal_ends_both_groups_and_exits_with_0(folder: Path) -> None:
+    router = group(child(folder, "router", "sys.stdin.read()"))
+    replica = group(child(folder, "shard", "sys.stdin.read()"))
+
+    async def scenario() -> int:
+        running = asyncio.create_task(run(router, replica, drain_seconds=5))
+        while starts(folder) != ["router", "shard"]:
+            await asyncio.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return await running
+
+    assert asyncio.run(scenario()) == 0
+
+
+def test_a_group_that_gives_up_ends_the_server_with_1(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    router = group(child(folder, "router2", "sys.stdin.read()"))
+    replica = group(child(folder, "shard2", f"sys.exit({CONFIGURATION_ERROR})"))
+    assert asyncio.run(run(router, replica, drain_seconds=5)) == 1
+    assert "shard2 ended with exit code 78" in capfd.readouterr().err

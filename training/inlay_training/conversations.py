@@ -1,0 +1,298 @@
+"""Packs many questions about few pictures into rows of tokens, each blind to the others."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from random import Random
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast
+
+from inlay_training.model import NUM_IMAGE_TOKENS
+from inlay_training.questions import (
+    KINDS_ABOUT_TWO,
+    Question,
+    ask,
+    ask_about_two,
+    ask_without_picture,
+    small_talk,
+    vary,
+)
+from inlay_training.tokenizer import AROUND_IMAGE, ASSISTANT, END, IMAGE, USER, WHOLE_IMAGE
+from inlay_training.world import Scene
+
+NOT_TAUGHT = -100
+
+ROW = 208  # tokens
+
+# How a row is laid out, see `RowWriter`.
+FORMS = ("plain", "chat", "plain, picture last", "chat, picture last", "turns", "two", "text")
+
+
+@dataclass
+class Row:
+    """Tokens of equal length; a token sees what lies before it in its segment and in segment 0
+    of its group."""
+
+    ids: list[int] = field(default_factory=list)
+    positions: list[int] = field(default_factory=list)
+    groups: list[int] = field(default_factory=list)
+    segments: list[int] = field(default_factory=list)
+    labels: list[int] = field(default_factory=list)
+    pictures: list[int] = field(default_factory=list)  # indices, in the order of their tokens
+    answers: list[tuple[str, int, int]] = field(default_factory=list)  # kind, start, stop
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows as tensors (rows, ROW); `sees` is (rows, 1, ROW, ROW)."""
+
+    ids: Tensor
+    positions: Tensor
+    sees: Tensor
+    labels: Tensor
+    pictures: list[int]
+    answers: list[tuple[str, int, int, int]]  # kind, row, start, stop
+
+
+class Writer:
+    """Writes rows of questions about a list of scenes, with given shares of kinds and forms."""
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerFast,
+        scenes: Sequence[Scene],
+        kinds: Mapping[str, float],
+        forms: Mapping[str, float],
+        rng: Random,
+    ) -> None:
+        self._tokenizer = tokenizer
+        self._scenes = scenes
+        self._kinds = list(kinds)
+        self._kind_weights = list(kinds.values())
+        self._forms = list(forms)
+        self._form_weights = list(forms.values())
+        self._rng = rng
+        self._encode = lru_cache(200_000)(self._encode_text)
+        ids = tokenizer.convert_tokens_to_ids([IMAGE, AROUND_IMAGE, WHOLE_IMAGE, USER, ASSISTANT])
+        image, around, whole, self._user, self._assistant = ids
+        self._end = tokenizer.convert_tokens_to_ids(END)
+        self._pad = tokenizer.pad_token_id
+        self._picture = [around, whole, *[image] * NUM_IMAGE_TOKENS, around]
+
+    def batches(self, num_rows: int) -> Iterator[Batch]:
+        """Endless batches; each picture is met once before any is met again."""
+        order: list[int] = []
+        while True:
+            rows = []
+            for _ in range(num_rows):
+                if len(order) < 40:
+                    more = list(range(len(self._scenes)))
+                    self._rng.shuffle(more)
+                    order = more + order
+                rows.append(self._write_row(order))
+            yield self._to_batch(rows)
+
+    def _write_row(self, order: list[int]) -> Row:
+        form = self._rng.choices(self._forms, self._form_weights)[0]
+        row = Row()
+        if form == "text":
+            self._write_text(row)
+        elif form in ("plain", "chat"):
+            self._write_image_first(row, order.pop(), form == "chat")
+        elif form == "two":
+            self._write_two(row, [order.pop(), order.pop()])
+        elif form == "turns":
+            group = 0
+            while len(row.ids) < ROW - 60:
+                self._write_turns(row, order.pop(), group)
+                group += 1
+        else:
+            group = 0
+            while self._write_image_last(row, order.pop(), form.startswith("chat"), group):
+                group += 1
+        return row
+
+    def _write_image_first(self, row: Row, picture: int, is_chat: bool) -> None:
+        start = [self._user] if is_chat else []
+        self._append(row, start + self._picture, 0, 0, 0)
+        row.pictures.append(picture)
+        offset = len(row.ids)
+        segment = 1
+        while True:
+            question = self._ask(self._scenes[picture])
+            if not self._append_answer(row, question, is_chat, 0, segment, offset):
+                return
+            segment += 1
+
+    def _write_two(self, row: Row, pictures: list[int]) -> None:
+        is_chat = self._rng.random() < 0.5
+        between = self._encode(self._rng.choice(("", "", "\n")))[0]
+        start = [self._user] if is_chat else []
+        self._append(row, [*start, *self._picture, *between, *self._picture], 0, 0, 0)
+        row.pictures += pictures
+        offset = len(row.ids)
+        scenes = [self._scenes[picture] for picture in pictures]
+        segment = 1
+        while True:
+            kind = self._rng.choice(KINDS_ABOUT_TWO)
+            question = ask_about_two(kind, scenes, self._rng)
+            if not self._append_answer(row, question, is_chat, 0, segment, offset):
+                return
+            segment += 1
+
+    def _write_text(self, row: Row) -> None:
+        group = 0
+        while True:
+            rng = self._rng
+            question = small_talk(rng) if rng.random() < 0.75 else ask_without_picture(rng)
+            is_chat = rng.random() < 0.7
+            if not self._append_answer(row, question, is_chat, group, 0, 0, is_start=True):
+                return
+            group += 1
+
+    def _write_image_last(self, row: Row, picture: int, is_chat: bool, group: int) -> bool:
+        question = self._ask(self._scenes[picture])
+        rng = self._rng
+        prompt = vary(question.prompt, rng) + rng.choice(("", " ", "\n"))
+        before = self._encode(prompt.strip() if is_chat else prompt)[0]
+        if is_chat:
+            before = [self._user, *before]
+            after = [self._end, self._assistant]
+        else:
+            after = list(self._encode(rng.choice(("", "\n", "\n\n")))[0])
+        tokens = [*before, *self._picture, *after]
+        answer, taught = self._encode_answer(question)
+        if len(row.ids) + len(tokens) + len(answer) > ROW:
+            return False
+        self._append(row, [*tokens, *answer], group, 0, 0, len(tokens), taught, question.kind)
+        row.pictures.append(picture)
+        return True
+
+    def _write_turns(self, row: Row, picture: int, group: int) -> None:
+        """A chat about one picture in which each turn sees the turns before it."""
+        rng = self._rng
+        num_turns = rng.randint(2, 5)
+        position = 0
+        for turn in range(num_turns):
+            with_picture = turn == 0
+            question = self._ask(self._scenes[picture])
+            if not with_picture and rng.random() < 0.1:
+                question = small_talk(rng)
+            answer, taught = self._encode_answer(question)
+            tokens = [
+                self._user,
+                *(self._picture if with_picture else []),
+                *self._encode(vary(question.prompt, rng))[0],
+                self._end,
+                self._assistant,
+            ]
+            if len(row.ids) + len(tokens) + len(answer) > ROW:
+                return
+            if with_picture:
+                row.pictures.append(picture)
+            kind = question.kind
+            self._append(row, [*tokens, *answer], group, 0, position, len(tokens), taught, kind)
+            position += len(tokens) + len(answer)
+
+    def _append_answer(
+        self,
+        row: Row,
+        question: Question,
+        is_chat: bool,
+        group: int,
+        segment: int,
+        offset: int,
+        is_start: bool = False,
+    ) -> bool:
+        """Appends prompt and answer behind what is at `offset`; False if the row is full."""
+        rng = self._rng
+        prompt = vary(question.prompt, rng)
+        if is_chat:
+            tokens = [*self._encode(prompt)[0], self._end, self._assistant]
+            if is_start:
+                tokens.insert(0, self._user)
+        else:
+            before = "" if is_start else rng.choice(("", "", "", "\n", " "))
+            after = rng.choice(("", " ", "\n", "\n\n", "\n\n"))
+            tokens = list(self._encode(before + prompt + after)[0])
+        answer, taught = self._encode_answer(question)
+        if len(row.ids) + len(tokens) + len(answer) > ROW:
+            return False
+        self._append(
+            row, [*tokens, *answer], group, segment, offset, len(tokens), taught, question.kind
+        )
+        return True
+
+    def _append(
+        self,
+        row: Row,
+        tokens: Sequence[int],
+        group: int,
+        segment: int,
+        offset: int,
+        num_prompt: int | None = None,
+        taught: Sequence[bool] = (),
+        kind: str = "",
+    ) -> None:
+        start = len(row.ids)
+        row.ids += tokens
+        row.positions += range(offset, offset + len(tokens))
+        row.groups += [group] * len(tokens)
+        row.segments += [segment] * len(tokens)
+        labels = [NOT_TAUGHT] * len(tokens)
+        if num_prompt is not None:
+            for k, is_taught in enumerate(taught, start=num_prompt):
+                if is_taught:
+                    labels[k - 1] = tokens[k]
+            row.answers.append((kind, start + num_prompt - 1, start + len(tokens) - 1))
+        row.labels += labels
+
+    def _ask(self, scene: Scene) -> Question:
+        while True:
+            kind = self._rng.choices(self._kinds, self._kind_weights)[0]
+            question = ask(kind, scene, self._rng)
+            if question is not None:
+                return question
+
+    def _encode_answer(self, question: Question) -> tuple[list[int], list[bool]]:
+        """Tokens of the answer and its end, and which of them are taught."""
+        ids, spans = self._encode(question.answer)
+        taught = [
+            not any(start < b and a < stop for a, b in question.dictated) for start, stop in spans
+        ]
+        return [*ids, self._end], [*taught, True]
+
+    def _encode_text(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        encoded = self._tokenizer(text, return_offsets_mapping=True)
+        return encoded["input_ids"], encoded["offset_mapping"]
+
+    def _to_batch(self, rows: list[Row]) -> Batch:
+        shape = (len(rows), ROW)
+        ids = np.full(shape, self._pad)
+        positions = np.zeros(shape, dtype=np.int64)
+        groups = np.full(shape, -1)
+        segments = np.zeros(shape, dtype=np.int64)
+        labels = np.full(shape, NOT_TAUGHT)
+        for n, row in enumerate(rows):
+            length = len(row.ids)
+            ids[n, :length] = row.ids
+            positions[n, :length] = row.positions
+            groups[n, :length] = row.groups
+            segments[n, :length] = row.segments
+            labels[n, :length] = row.labels
+        same_segment = segments[:, :, None] == segments[:, None, :]
+        sees = (groups[:, :, None] == groups[:, None, :]) & np.tri(ROW, dtype=bool)
+        sees &= same_segment | (segments[:, None, :] == 0)
+        return Batch(
+            ids=torch.from_numpy(ids),
+            positions=torch.from_numpy(positions),
+            sees=torch.from_numpy(sees[:, None]),
+            labels=torch.from_numpy(labels),
+            pictures=[picture for row in rows for picture in row.pictures],
+            answers=[
+                (kind, n, start, stop) for n, row in enumerate(rows) for kind, start, stop in row.answers
+            ],
+        )
