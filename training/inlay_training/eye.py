@@ -36,8 +36,8 @@ OWN_HEADS = {
 }
 # About the whole picture, the same for every token.
 WHOLE_HEADS = {
-    "items": Head(1, MAX_ITEMS + 1),
-    "groups": Head(1, MAX_ITEMS + 1),
+    "number of items": Head(1, MAX_ITEMS + 1),
+    "number of groups": Head(1, MAX_ITEMS + 1),
     "items of a color": Head(len(COLOR_NAMES), MAX_ITEMS + 1),
     "items of a shape": Head(len(SHAPES), MAX_ITEMS + 1),
 }
@@ -106,8 +106,8 @@ def targets_of(scenes: list[Scene]) -> dict[str, Tensor]:
             arrays["group size"][n, item.place] = groups[group][2] - 1
             arrays["items of a color"][n, :, item.color] += 1
             arrays["items of a shape"][n, :, item.shape] += 1
-        arrays["items"][n] = len(scene.items)
-        arrays["groups"][n] = len(groups)
+        arrays["number of items"][n] = len(scene.items)
+        arrays["number of groups"][n] = len(groups)
     return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 

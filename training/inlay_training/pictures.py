@@ -1,10 +1,10 @@
 """Draws a large number of pictures as the model sees them, to train on."""
 
 import io
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from random import Random
 
 import numpy as np
@@ -41,11 +41,22 @@ def draw_pictures(seed: int, num_pictures: int, held_out: bool, num_workers: int
     return Pictures(scenes[:num_pictures], pixels[:num_pictures])
 
 
+def load_pictures(
+    path: Path, seed: int, num_pictures: int, held_out: bool, num_workers: int
+) -> Pictures:
+    """The pictures of `draw_pictures`, whose pixels are kept in a file at `path`."""
+    if not path.exists():
+        np.save(path, draw_pictures(seed, num_pictures, held_out, num_workers).pixels)
+    generators = (_generator(seed, k) for k in range(num_pictures))
+    return Pictures([draw_held(rng, held_out) for rng in generators], np.load(path))
+
+
 def _draw_chunk(seed: int, held_out: bool, start: int) -> Pictures:
     processor = build_image_processor()
     scenes = []
     pixels = np.empty((CHUNK, 3, IMAGE_SIDE, IMAGE_SIDE), dtype=np.uint8)
-    for k, rng in enumerate(_generators(seed, start)):
+    for k in range(CHUNK):
+        rng = _generator(seed, start + k)
         scene = draw_held(rng, held_out)
         file_format = rng.choices(FILE_FORMATS, FILE_FORMAT_WEIGHTS)[0]
         file = encode_picture(draw_picture(scene, rng), file_format, rng)
@@ -56,5 +67,5 @@ def _draw_chunk(seed: int, held_out: bool, start: int) -> Pictures:
     return Pictures(scenes, pixels)
 
 
-def _generators(seed: int, start: int) -> Iterator[Random]:
-    return (Random(f"picture {seed} {start + k}") for k in range(CHUNK))
+def _generator(seed: int, index: int) -> Random:
+    return Random(f"picture {seed} {index}")

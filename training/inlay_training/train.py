@@ -1,10 +1,9 @@
 """Trains the embedded model from nothing: the eye first, then the language on top of it."""
 
 import argparse
-import json
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -16,16 +15,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import (
     AttentionInterface,
-    AutoModelForImageTextToText,
-    AutoTokenizer,
+    AttentionMaskInterface,
     Idefics3ForConditionalGeneration,
     PreTrainedTokenizerFast,
 )
+from transformers.masking_utils import sdpa_mask
 
 from inlay_training.conversations import NOT_TAUGHT, Batch, Writer
 from inlay_training.eye import Teacher, look, share_seen, targets_of
 from inlay_training.model import build_model, build_processor
-from inlay_training.pictures import Pictures, draw_pictures
+from inlay_training.pictures import Pictures, load_pictures
 from inlay_training.questions import KINDS, all_sentences
 from inlay_training.tokenizer import IMAGE, train_tokenizer
 
@@ -187,9 +186,9 @@ def train_language(
     tokenizer: PreTrainedTokenizerFast,
     pictures: Pictures,
     held_out: Pictures,
-    save: Callable[[], None],
+    latest: Path,
 ) -> None:
-    """Runs one language stage in place; `save` is called at every long report."""
+    """Runs one language stage in place; the model so far is saved to `latest`."""
     torch.manual_seed(SEED)
     rng = Random(f"{stage.name} {SEED}")
     writer = Writer(tokenizer, pictures.scenes, stage.kinds, stage.forms, rng)
@@ -206,7 +205,7 @@ def train_language(
         if (step + 1) % (5 * REPORT_EVERY) == 0 or step + 1 == stage.num_steps:
             quick = Writer(tokenizer, held_out.scenes, stage.kinds, stage.forms, Random(SEED))
             print(exact_matches(model, tokenizer, held_out, quick, num_batches=12), flush=True)
-            save()
+            save(model, tokenizer, latest, torch.bfloat16)
 
 
 def answer_loss(
@@ -293,14 +292,52 @@ def attend_in_float32(
     return output.transpose(1, 2), None
 
 
-def main() -> None:
-    """Runs all stages, or those after the one that an earlier run saved last."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="folder for model and checkpoints")
-    parser.add_argument("--workers", type=int, default=1, help="processes that draw pictures")
-    parser.add_argument("--only", help="name of the one stage to run, from the one before it")
-    arguments = parser.parse_args()
+def use_fast_attention(model: Idefics3ForConditionalGeneration) -> None:
+    """Makes the model attend with `attend_in_float32`."""
     AttentionInterface.register("float32", attend_in_float32)
+    AttentionMaskInterface.register("float32", sdpa_mask)
+    model.set_attn_implementation("float32")
+
+
+def save(
+    model: Idefics3ForConditionalGeneration,
+    tokenizer: PreTrainedTokenizerFast,
+    folder: Path,
+    dtype: torch.dtype,
+) -> None:
+    """Writes a folder that AutoProcessor and AutoModelForImageTextToText load."""
+    copy = build_model(tokenizer)
+    copy.load_state_dict(model.state_dict())
+    copy.to(dtype).save_pretrained(folder)
+    build_processor(tokenizer).save_pretrained(folder)
+    (folder / "model.safetensors").chmod(0o644)
+
+
+def main() -> None:
+    """Runs the stages in order; those whose folder is there already are loaded, not run."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="folder for pictures and stages")
+    parser.add_argument("--workers", type=int, default=1, help="processes that draw pictures")
+    arguments = parser.parse_args()
+    out: Path = arguments.out
+    out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(SEED)
+    tokenizer = train_tokenizer(all_sentences(Random(SEED), 2000))
+    model = build_model(tokenizer)
+    use_fast_attention(model)
+    pictures = load_pictures(out / "pictures.npy", 1, NUM_PICTURES, False, arguments.workers)
+    held_out = load_pictures(out / "held-out.npy", 2, NUM_HELD_OUT, True, arguments.workers)
+    for stage in STAGES:
+        folder = out / stage.name
+        if not folder.exists():
+            if isinstance(stage, EyeStage):
+                train_eye(stage, model, tokenizer, pictures, held_out)
+            else:
+                train_language(stage, model, tokenizer, pictures, held_out, out / "latest")
+            save(model, tokenizer, folder, torch.float32)
+        done = Idefics3ForConditionalGeneration.from_pretrained(folder)
+        model.load_state_dict(done.state_dict())
+    save(model, tokenizer, out / "final", torch.bfloat16)
 
 
 if __name__ == "__main__":

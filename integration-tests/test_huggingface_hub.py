@@ -1,0 +1,105 @@
+"""`huggingface_hub.InferenceClient`, sync and async, every way it calls `text_generation`."""
+
+import asyncio
+import json
+
+import pytest
+from harness import EXAMPLES, Server, data_uri
+from huggingface_hub import AsyncInferenceClient, InferenceClient
+from huggingface_hub.errors import HfHubHTTPError, ValidationError
+from huggingface_hub.inference._generated.types import TextGenerationInputGrammarType
+
+PROMPT = f"![]({data_uri(EXAMPLES / 'shapes.png')})What is this a picture of?\n\n"
+ANSWER = "a red circle and two blue squares"
+GRAMMAR = TextGenerationInputGrammarType(
+    type="json",
+    value={"type": "object", "properties": {"count": {"type": "integer"}}, "required": ["count"]},
+)
+
+
+@pytest.fixture
+def client(server: Server) -> InferenceClient:
+    return InferenceClient(server.url)
+
+
+def test_plain(client: InferenceClient) -> None:
+    answer = client.text_generation(PROMPT, max_new_tokens=30, return_full_text=False)
+    assert answer == ANSWER
+
+
+def test_details(client: InferenceClient) -> None:
+    output = client.text_generation(
+        PROMPT,
+        max_new_tokens=30,
+        details=True,
+        decoder_input_details=True,
+        return_full_text=False,
+        top_n_tokens=2,
+    )
+    assert output.generated_text == ANSWER
+    assert output.details is not None
+    assert output.details.finish_reason == "eos_token"
+    assert output.details.generated_tokens == len(output.details.tokens)
+    assert output.details.prefill[0].logprob is None
+    assert all(token.logprob <= 0 for token in output.details.prefill[1:])
+    assert output.details.top_tokens is not None
+    assert all(len(tops) == 2 for tops in output.details.top_tokens)
+
+
+def test_stream(client: InferenceClient) -> None:
+    pieces = list(client.text_generation(PROMPT, max_new_tokens=30, stream=True))
+    assert len(pieces) > 3
+    assert "".join(pieces) == ANSWER
+
+
+def test_stream_with_details(client: InferenceClient) -> None:
+    events = list(client.text_generation(PROMPT, max_new_tokens=30, stream=True, details=True))
+    assert events[-1].generated_text == ANSWER
+    assert events[-1].details is not None
+    assert events[-1].details.finish_reason == "eos_token"
+
+
+def test_grammar(client: InferenceClient) -> None:
+    answer = client.text_generation(
+        PROMPT, max_new_tokens=40, grammar=GRAMMAR, return_full_text=False
+    )
+    assert isinstance(json.loads(answer)["count"], int)
+
+
+def test_a_seed_makes_sampling_repeatable(client: InferenceClient) -> None:
+    def ask() -> str:
+        return client.text_generation(
+            PROMPT,
+            max_new_tokens=20,
+            do_sample=True,
+            temperature=3.0,
+            seed=7,
+            return_full_text=False,
+        )
+
+    assert ask() == ask()
+
+
+def test_a_bad_parameter_is_an_error_in_words(client: InferenceClient) -> None:
+    with pytest.raises(ValidationError, match="temperature"):
+        client.text_generation(PROMPT, temperature=-1.0)
+    with pytest.raises(HfHubHTTPError, match="422"):
+        list(client.text_generation(PROMPT, temperature=-1.0, stream=True))
+
+
+def test_async(server: Server) -> None:
+    async def scenario() -> tuple[str, list[str], str]:
+        client = AsyncInferenceClient(server.url)
+        plain = await client.text_generation(PROMPT, max_new_tokens=30, return_full_text=False)
+        stream = await client.text_generation(PROMPT, max_new_tokens=30, stream=True)
+        pieces = [piece async for piece in stream]
+        detailed = await client.text_generation(
+            PROMPT, max_new_tokens=40, grammar=GRAMMAR, details=True, return_full_text=False
+        )
+        await client.close()
+        return plain, pieces, detailed.generated_text
+
+    plain, pieces, constrained = asyncio.run(scenario())
+    assert plain == ANSWER
+    assert "".join(pieces) == ANSWER
+    assert isinstance(json.loads(constrained)["count"], int)

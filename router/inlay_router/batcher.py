@@ -1,0 +1,16 @@
+"""Decides what each step computes, and whose each block of the KV pool is; no I/O, no clock."""
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BatchLimits:
+    """How much one step and the queue may hold; the size of the KV pool comes from the shard."""
+
+    max_batch_prefill_tokens: int = 4096
+    """Prompt tokens that one step computes; longer prompts are cut into chunks."""
+    max_batch_size: int = 128
+    """Sequences that run at a time."""
+    max_steps_in_flight: int = 2
+    """Steps sent before a result is back; 2 keeps the device busy while the router works."""
+    max_waiting: int = 256
+    """Sequences that wait to run; one more is refused with Overloaded."""

@@ -1,0 +1,147 @@
+"""The JSON of requests and answers, key for key as TGI writes it.
+
+Requests: unknown keys are ignored, and null means absent for every optional key. Answers: the
+order of the fields is the order of the keys.
+"""
+
+from msgspec import UNSET, Raw, Struct, UnsetType
+
+
+class GrammarBody(Struct, frozen=True):
+    """`{"type": "json" | "json_object" | "json_schema" | "regex", "value": …}`."""
+
+    type: str
+    value: Raw
+
+
+class GenerateParameters(Struct, frozen=True):
+    """`parameters` as the client sent them; ranges are not checked yet."""
+
+    best_of: int | None = None
+    temperature: float | None = None
+    repetition_penalty: float | None = None
+    frequency_penalty: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    typical_p: float | None = None
+    do_sample: bool | None = None
+    max_new_tokens: int | None = None
+    return_full_text: bool | None = None
+    stop: list[str] | None = None
+    truncate: int | None = None
+    watermark: bool | None = None
+    details: bool | None = None
+    decoder_input_details: bool | None = None
+    seed: int | None = None
+    top_n_tokens: int | None = None
+    grammar: GrammarBody | None = None
+    adapter_id: str | None = None
+
+
+class GenerateBody(Struct, frozen=True):
+    """Body of `/generate`, `/generate_stream` and `/`; only `/` looks at `stream`."""
+
+    inputs: str
+    parameters: GenerateParameters | None = None
+    stream: bool | None = None
+
+
+class TokenBody(Struct, frozen=True):
+    """One token; NaN is written as null."""
+
+    id: int
+    text: str
+    logprob: float
+    special: bool
+
+
+class PrefillTokenBody(Struct, frozen=True):
+    """One token of the prompt; the first has no log-probability."""
+
+    id: int
+    text: str
+    logprob: float | None
+
+
+class SequenceBody(Struct, frozen=True):
+    """One of the sequences that `best_of` did not choose."""
+
+    generated_text: str
+    finish_reason: str
+    generated_tokens: int
+    seed: int | None
+    prefill: list[PrefillTokenBody]
+    tokens: list[TokenBody]
+    top_tokens: list[list[TokenBody]] | UnsetType = UNSET
+
+
+class DetailsBody(Struct, frozen=True):
+    """How an answer came about."""
+
+    finish_reason: str
+    generated_tokens: int
+    seed: int | None
+    prefill: list[PrefillTokenBody]
+    tokens: list[TokenBody]
+    best_of_sequences: list[SequenceBody] | UnsetType = UNSET
+    top_tokens: list[list[TokenBody]] | UnsetType = UNSET
+
+
+class GenerateAnswer(Struct, frozen=True):
+    """Answer of `/generate`; `/` wraps it in an array."""
+
+    generated_text: str
+    details: DetailsBody | UnsetType = UNSET
+
+
+class StreamDetailsBody(Struct, frozen=True):
+    """`details` of the last event of a stream."""
+
+    finish_reason: str
+    generated_tokens: int
+    seed: int | None
+    input_length: int
+
+
+class StreamEvent(Struct, frozen=True, kw_only=True):
+    """One event of `/generate_stream`; the last has a text, and details when asked for."""
+
+    index: int
+    token: TokenBody
+    top_tokens: list[TokenBody] | UnsetType = UNSET
+    generated_text: str | None = None
+    details: StreamDetailsBody | None = None
+
+
+class ErrorBody(Struct, frozen=True):
+    """Every error, whatever its status."""
+
+    error: str
+    error_type: str
+
+
+class InfoAnswer(Struct, frozen=True):
+    """Answer of `/info`: TGI's keys, then ours."""
+
+    model_id: str
+    model_sha: str | None
+    model_pipeline_tag: str | None
+    max_concurrent_requests: int
+    max_best_of: int
+    max_stop_sequences: int
+    max_input_tokens: int
+    max_total_tokens: int
+    validation_workers: int
+    max_client_batch_size: int
+    router: str
+    version: str
+    sha: str | None
+    docker_label: str | None
+    model_type: str
+    model_dtype: str
+    model_device_type: str
+    num_shard: int
+    max_batch_prefill_tokens: int
+    max_batch_size: int
+    takes_images: bool
+    has_grammars: bool
