@@ -30,6 +30,8 @@ class Command:
     arguments: tuple[str, ...]
     environment: Mapping[str, str]
     """Added to the launcher's own."""
+    inherited_fds: tuple[int, ...] = ()
+    """File descriptors that the child shares."""
 
 
 class GaveUp(Exception):
@@ -115,6 +117,7 @@ async def start(command: Command) -> asyncio.subprocess.Process:
         *command.arguments,
         stdin=asyncio.subprocess.PIPE,
         env={**os.environ, **command.environment},
+        pass_fds=command.inherited_fds,
         start_new_session=True,  # Ctrl-C reaches the launcher alone, which ends the others in order
     )
 

@@ -11,7 +11,7 @@ ALTERNATIVE_KEYWORDS = ("enum", "anyOf", "oneOf", "allOf")
 
 
 class GrammarError(ValueError):
-    """This grammar cannot be used. The message is for the client: what is wrong, limit and value."""
+    """A grammar cannot be used. The message is for the client: what is wrong, limit and value."""
 
 
 @dataclass(frozen=True, slots=True)

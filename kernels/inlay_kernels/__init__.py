@@ -1,6 +1,16 @@
 """Compute kernels of the shard, each held against a plain torch reference."""
 
 from inlay_kernels.batch import AttentionBatch
+from inlay_kernels.linear import pack_linears
 from inlay_kernels.selection import REFERENCE, Kernels, PagedAttention, select
+from inlay_kernels.warping import Warping
 
-__all__ = ["REFERENCE", "AttentionBatch", "Kernels", "PagedAttention", "select"]
+__all__ = [
+    "REFERENCE",
+    "AttentionBatch",
+    "Kernels",
+    "PagedAttention",
+    "Warping",
+    "pack_linears",
+    "select",
+]

@@ -7,9 +7,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from inlay_kernels import kv_cache, mask
+from inlay_kernels import kv_cache, mask, warping
 from inlay_kernels.batch import AttentionBatch
 from inlay_kernels.paged_attention import reference
+from inlay_kernels.warping import Warping
 
 
 class PagedAttention(Protocol):
@@ -39,12 +40,15 @@ class Kernels:
     """(key, value, key_cache, value_cache, slots): copy new keys and values into their slots."""
     apply_mask: Callable[[Tensor, Tensor], None]
     """(logits, packed_mask): set the logits of forbidden tokens to -inf, in place."""
+    draw: Callable[[Tensor, Warping, Tensor], Tensor]
+    """(logits, warping, uniforms): draw one token for each row; consumes the logits."""
 
 
 REFERENCE = Kernels(
     paged_attention=reference.paged_attention,
     write_kv=kv_cache.write_kv,
     apply_mask=mask.apply_mask,
+    draw=warping.draw,
 )
 """Every kernel in plain torch; right on any device and fast on none."""
 

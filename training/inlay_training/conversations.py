@@ -20,12 +20,13 @@ from inlay_training.questions import (
     small_talk,
     vary,
 )
-from inlay_training.tokenizer import AROUND_IMAGE, ASSISTANT, END, IMAGE, USER, WHOLE_IMAGE
+from inlay_training.tokenizer import AROUND_IMAGE, ASSISTANT, END, IMAGE, SYSTEM, USER, WHOLE_IMAGE
 from inlay_training.world import Scene
 
 NOT_TAUGHT = -100
 
 ROW = 208  # tokens
+SYSTEM_PROMPT = "You are a helpful assistant."
 
 # How a row is laid out, see `RowWriter`.
 FORMS = ("plain", "chat", "plain, picture last", "chat, picture last", "turns", "two", "text")
@@ -76,8 +77,10 @@ class Writer:
         self._form_weights = list(forms.values())
         self._rng = rng
         self._encode = lru_cache(200_000)(self._encode_text)
-        ids = tokenizer.convert_tokens_to_ids([IMAGE, AROUND_IMAGE, WHOLE_IMAGE, USER, ASSISTANT])
-        image, around, whole, self._user, self._assistant = ids
+        ids = tokenizer.convert_tokens_to_ids([AROUND_IMAGE, WHOLE_IMAGE, IMAGE])
+        around, whole, image = ids
+        ids = tokenizer.convert_tokens_to_ids([SYSTEM, USER, ASSISTANT])
+        self._system, self._user, self._assistant = ids
         self._end = tokenizer.convert_tokens_to_ids(END)
         self._pad = tokenizer.pad_token_id
         self._picture = [around, whole, *[image] * NUM_IMAGE_TOKENS, around]
@@ -116,7 +119,7 @@ class Writer:
         return row
 
     def _write_image_first(self, row: Row, picture: int, is_chat: bool) -> None:
-        start = [self._user] if is_chat else []
+        start = self._chat_start() if is_chat else []
         self._append(row, start + self._picture, 0, 0, 0)
         row.pictures.append(picture)
         offset = len(row.ids)
@@ -130,7 +133,7 @@ class Writer:
     def _write_two(self, row: Row, pictures: list[int]) -> None:
         is_chat = self._rng.random() < 0.5
         between = self._encode(self._rng.choice(("", "", "\n")))[0]
-        start = [self._user] if is_chat else []
+        start = self._chat_start() if is_chat else []
         self._append(row, [*start, *self._picture, *between, *self._picture], 0, 0, 0)
         row.pictures += pictures
         offset = len(row.ids)
@@ -156,10 +159,10 @@ class Writer:
     def _write_image_last(self, row: Row, picture: int, is_chat: bool, group: int) -> bool:
         question = self._ask(self._scenes[picture])
         rng = self._rng
-        prompt = vary(question.prompt, rng) + rng.choice(("", " ", "\n"))
-        before = self._encode(prompt.strip() if is_chat else prompt)[0]
+        prompt = vary(question.prompt, rng) + rng.choice(("", "", " ", "\n"))
+        before = self._encode(prompt)[0]
         if is_chat:
-            before = [self._user, *before]
+            before = [*self._chat_start(), *before]
             after = [self._end, self._assistant]
         else:
             after = list(self._encode(rng.choice(("", "\n", "\n\n")))[0])
@@ -183,7 +186,7 @@ class Writer:
                 question = small_talk(rng)
             answer, taught = self._encode_answer(question)
             tokens = [
-                self._user,
+                *(self._chat_start() if turn == 0 else [self._user]),
                 *(self._picture if with_picture else []),
                 *self._encode(vary(question.prompt, rng))[0],
                 self._end,
@@ -211,9 +214,11 @@ class Writer:
         rng = self._rng
         prompt = vary(question.prompt, rng)
         if is_chat:
+            if not is_start and rng.random() < 0.15:
+                prompt = "\n" + prompt
             tokens = [*self._encode(prompt)[0], self._end, self._assistant]
             if is_start:
-                tokens.insert(0, self._user)
+                tokens = [*self._chat_start(), *tokens]
         else:
             before = "" if is_start else rng.choice(("", "", "", "\n", " "))
             after = rng.choice(("", " ", "\n", "\n\n", "\n\n"))
@@ -249,6 +254,12 @@ class Writer:
                     labels[k - 1] = tokens[k]
             row.answers.append((kind, start + num_prompt - 1, start + len(tokens) - 1))
         row.labels += labels
+
+    def _chat_start(self) -> list[int]:
+        """Up to the text of the first turn of the user; now and then after a system prompt."""
+        if self._rng.random() < 0.85:
+            return [self._user]
+        return [self._system, *self._encode(SYSTEM_PROMPT)[0], self._end, self._user]
 
     def _ask(self, scene: Scene) -> Question:
         while True:
@@ -293,6 +304,8 @@ class Writer:
             labels=torch.from_numpy(labels),
             pictures=[picture for row in rows for picture in row.pictures],
             answers=[
-                (kind, n, start, stop) for n, row in enumerate(rows) for kind, start, stop in row.answers
+                (kind, n, start, stop)
+                for n, row in enumerate(rows)
+                for kind, start, stop in row.answers
             ],
         )

@@ -20,6 +20,24 @@ CHUNK = 500  # pictures drawn by one task
 
 
 @dataclass(frozen=True)
+class Plan:
+    """Which pictures to draw: the same plan always gives the same pictures."""
+
+    seed: int
+    num_pictures: int
+    held_out: bool  # all scenes are held out of training, or none is
+    may_be_empty: bool
+
+    def generator(self, index: int) -> Random:
+        """Draws the picture of this index."""
+        return Random(f"picture {self.seed} {index}")
+
+    def draw_scene(self, rng: Random) -> Scene:
+        """The first thing that a generator draws."""
+        return draw_held(rng, self.held_out, self.may_be_empty)
+
+
+@dataclass(frozen=True)
 class Pictures:
     """Scenes and their pictures, processed: (number, 3, side, side) in 0..255."""
 
@@ -30,42 +48,30 @@ class Pictures:
         return len(self.scenes)
 
 
-def draw_pictures(seed: int, num_pictures: int, held_out: bool, num_workers: int = 1) -> Pictures:
-    """Pictures of scenes that are all held out, or all not; the same for any `num_workers`."""
-    draw = partial(_draw_chunk, seed, held_out)
-    starts = range(0, num_pictures, CHUNK)
-    with ProcessPoolExecutor(num_workers) as pool:
-        chunks = list(pool.map(draw, starts))
-    scenes = [scene for chunk in chunks for scene in chunk.scenes]
-    pixels = np.concatenate([chunk.pixels for chunk in chunks])
-    return Pictures(scenes[:num_pictures], pixels[:num_pictures])
-
-
-def load_pictures(
-    path: Path, seed: int, num_pictures: int, held_out: bool, num_workers: int
-) -> Pictures:
-    """The pictures of `draw_pictures`, whose pixels are kept in a file at `path`."""
+def load_pictures(plan: Plan, path: Path, num_workers: int) -> Pictures:
+    """The pictures of a plan; their pixels are kept in a file at `path`."""
     if not path.exists():
-        np.save(path, draw_pictures(seed, num_pictures, held_out, num_workers).pixels)
-    generators = (_generator(seed, k) for k in range(num_pictures))
-    return Pictures([draw_held(rng, held_out) for rng in generators], np.load(path))
+        np.save(path, _draw_pixels(plan, num_workers))
+    generators = (plan.generator(index) for index in range(plan.num_pictures))
+    return Pictures([plan.draw_scene(rng) for rng in generators], np.load(path))
 
 
-def _draw_chunk(seed: int, held_out: bool, start: int) -> Pictures:
+def _draw_pixels(plan: Plan, num_workers: int) -> npt.NDArray[np.uint8]:
+    with ProcessPoolExecutor(num_workers) as pool:
+        chunks = pool.map(partial(_draw_chunk, plan), range(0, plan.num_pictures, CHUNK))
+        return np.concatenate(list(chunks))
+
+
+def _draw_chunk(plan: Plan, start: int) -> npt.NDArray[np.uint8]:
     processor = build_image_processor()
-    scenes = []
-    pixels = np.empty((CHUNK, 3, IMAGE_SIDE, IMAGE_SIDE), dtype=np.uint8)
-    for k in range(CHUNK):
-        rng = _generator(seed, start + k)
-        scene = draw_held(rng, held_out)
+    indices = range(start, min(start + CHUNK, plan.num_pictures))
+    pixels = np.empty((len(indices), 3, IMAGE_SIDE, IMAGE_SIDE), dtype=np.uint8)
+    for k, index in enumerate(indices):
+        rng = plan.generator(index)
+        scene = plan.draw_scene(rng)
         file_format = rng.choices(FILE_FORMATS, FILE_FORMAT_WEIGHTS)[0]
         file = encode_picture(draw_picture(scene, rng), file_format, rng)
         picture = Image.open(io.BytesIO(file)).convert("RGB")
         values = processor(picture, return_tensors="np")["pixel_values"][0, 0]
         pixels[k] = np.rint((values * 0.5 + 0.5) * 255)
-        scenes.append(scene)
-    return Pictures(scenes, pixels)
-
-
-def _generator(seed: int, index: int) -> Random:
-    return Random(f"picture {seed} {index}")
+    return pixels

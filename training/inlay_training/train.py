@@ -24,13 +24,14 @@ from transformers.masking_utils import sdpa_mask
 from inlay_training.conversations import NOT_TAUGHT, Batch, Writer
 from inlay_training.eye import Teacher, look, share_seen, targets_of
 from inlay_training.model import build_model, build_processor
-from inlay_training.pictures import Pictures, load_pictures
+from inlay_training.pictures import Pictures, Plan, load_pictures
 from inlay_training.questions import KINDS, all_sentences
 from inlay_training.tokenizer import IMAGE, train_tokenizer
 
 SEED = 1
-NUM_PICTURES = 60_000
-NUM_HELD_OUT = 2_000
+EYE_PICTURES = Plan(seed=1, num_pictures=60_000, held_out=False, may_be_empty=False)
+LANGUAGE_PICTURES = Plan(seed=3, num_pictures=50_000, held_out=False, may_be_empty=True)
+HELD_OUT_PICTURES = Plan(seed=2, num_pictures=2_000, held_out=True, may_be_empty=False)
 REPORT_EVERY = 100  # steps
 
 
@@ -156,7 +157,9 @@ def train_eye(
     teacher = Teacher(tokenizer, model.config.text_config.hidden_size)
     embeddings = model.get_input_embeddings()
     eye = {"vision": model.model.vision_model, "connector": model.model.connector}
-    optimizer = Optimizer(eye | {"teacher": teacher, "embed": nn.ModuleDict({"embed": embeddings})}, stage.rate)
+    optimizer = Optimizer(
+        eye | {"teacher": teacher, "embed": nn.ModuleDict({"embed": embeddings})}, stage.rate
+    )
     targets = targets_of(pictures.scenes)
     shuffle = np.random.default_rng(SEED)
     order = np.concatenate(
@@ -272,7 +275,9 @@ class Progress:
         if (step + 1) % REPORT_EVERY == 0 or step + 1 == self._num_steps:
             means = ", ".join(f"{name} {np.mean(v):.4f}" for name, v in self._values.items())
             minutes = (time.process_time() - self._start) / 60
-            print(f"{self._name} {step + 1}/{self._num_steps}: {means}, {minutes:.1f} min", flush=True)
+            print(
+                f"{self._name} {step + 1}/{self._num_steps}: {means}, {minutes:.1f} min", flush=True
+            )
             self._values.clear()
 
 
@@ -325,14 +330,15 @@ def main() -> None:
     tokenizer = train_tokenizer(all_sentences(Random(SEED), 2000))
     model = build_model(tokenizer)
     use_fast_attention(model)
-    pictures = load_pictures(out / "pictures.npy", 1, NUM_PICTURES, False, arguments.workers)
-    held_out = load_pictures(out / "held-out.npy", 2, NUM_HELD_OUT, True, arguments.workers)
+    held_out = load_pictures(HELD_OUT_PICTURES, out / "held-out.npy", arguments.workers)
     for stage in STAGES:
         folder = out / stage.name
         if not folder.exists():
             if isinstance(stage, EyeStage):
+                pictures = load_pictures(EYE_PICTURES, out / "eye.npy", arguments.workers)
                 train_eye(stage, model, tokenizer, pictures, held_out)
             else:
+                pictures = load_pictures(LANGUAGE_PICTURES, out / "language.npy", arguments.workers)
                 train_language(stage, model, tokenizer, pictures, held_out, out / "latest")
             save(model, tokenizer, folder, torch.float32)
         done = Idefics3ForConditionalGeneration.from_pretrained(folder)

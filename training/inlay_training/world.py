@@ -81,9 +81,9 @@ class Scene:
 
     @property
     def is_held_out(self) -> bool:
-        """Whether training never sees this scene: a stable tenth of all scenes."""
+        """Whether training never sees this scene: a stable tenth of all scenes but the empty one."""
         key = ",".join(f"{item.color}.{item.shape}.{item.place}" for item in self.items)
-        return zlib.crc32(key.encode()) % 10 == 0
+        return bool(self.items) and zlib.crc32(key.encode()) % 10 == 0
 
     def groups(self) -> list[tuple[int, int, int]]:
         """(color, shape, number of items) of each kind of item present, in order."""
@@ -111,11 +111,13 @@ def draw_scene(rng: Random, num_items: int | None = None) -> Scene:
     return Scene.of(items)
 
 
-def draw_held(rng: Random, held_out: bool, num_items: int | None = None) -> Scene:
+def draw_held(
+    rng: Random, held_out: bool, may_be_empty: bool = False, num_items: int | None = None
+) -> Scene:
     """A random scene that is held out of training, or one that is not."""
     while True:
         scene = draw_scene(rng, num_items)
-        if scene.is_held_out == held_out:
+        if scene.is_held_out == held_out and (scene.items or may_be_empty):
             return scene
 
 

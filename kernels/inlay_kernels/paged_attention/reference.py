@@ -48,7 +48,8 @@ def _context(cache: Tensor, block_table: Tensor, length: int) -> Tensor:
 
 def _scores(query: Tensor, keys: Tensor, scale: float, softcap: float | None) -> Tensor:
     """Scores before masking: (kv_heads, group, tokens, length)."""
-    grouped = query.unflatten(1, (keys.shape[1], -1))
+    num_tokens, _, head_size = query.shape
+    grouped = query.reshape(num_tokens, keys.shape[1], -1, head_size)
     scores = torch.einsum("tkgd,skd->kgts", grouped, keys) * scale
     return scores if softcap is None else softcap * torch.tanh(scores / softcap)
 

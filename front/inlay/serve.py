@@ -1,0 +1,155 @@
+"""`inlay serve`: a model, its shards and a router behind one address."""
+
+import argparse
+import asyncio
+import socket
+import tempfile
+from collections.abc import Callable, Sequence
+
+from inlay import launcher
+from inlay.backoff import RestartPolicy
+from inlay.launcher import Command, Group, free_port
+from inlay.model_folder import ModelFolder, ModelNotFound, find_model
+from inlay_router import arguments as router_arguments
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What `inlay serve` takes."""
+    parser.add_argument(
+        "model",
+        nargs="?",
+        metavar="MODEL",
+        help="a folder, or a hub id (default: the small vision-language model that ships here)",
+    )
+    parser.add_argument("--revision", help="branch, tag or commit of the hub repository")
+    shards = parser.add_argument_group("model and shards")
+    shards.add_argument(
+        "--num-shard", type=positive, default=1, metavar="N", help="processes to split it over (1)"
+    )
+    shards.add_argument(
+        "--dtype",
+        choices=["auto", "float32", "bfloat16", "float16"],
+        default="auto",
+        help="type of weights and computation (auto: as the weights are stored)",
+    )
+    shards.add_argument(
+        "--device", choices=["auto", "cpu", "cuda"], default="auto", help="where shards compute"
+    )
+    shards.add_argument(
+        "--num-blocks", type=positive, metavar="N", help="blocks of the KV pool (from free memory)"
+    )
+    shards.add_argument(
+        "--block-size", type=positive, default=16, metavar="N", help="tokens of a block (16)"
+    )
+    shards.add_argument(
+        "--num-threads", type=positive, metavar="N", help="CPU threads of a shard (cores / shards)"
+    )
+    router_arguments.add_arguments(parser)
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1. Given: {text}")
+    return number
+
+
+def serve(options: argparse.Namespace) -> int:
+    """Serve until a signal; the exit code."""
+    try:
+        model = find_model(options.model, options.revision)
+        listener = listen(options.host, options.port)
+    except (ModelNotFound, CannotListen) as error:
+        launcher.report(str(error))
+        return 1
+    with listener, tempfile.TemporaryDirectory(prefix="inlay-") as folder:
+        addresses = [f"unix:{folder}/shard-{rank}.sock" for rank in range(options.num_shard)]
+        policy = RestartPolicy()
+        replica = Group(shard_commands(options, model, addresses), policy)
+        router = Group(router_commands(options, listener, addresses), policy)
+        return asyncio.run(launcher.run(router, replica, options.graceful_timeout))
+
+
+class CannotListen(Exception):
+    """The address cannot be listened on; the message says why."""
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """The listening socket. It outlives a router, so that connections wait while one restarts.
+
+    Raises CannotListen.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(2048)
+    except OSError as error:
+        raise CannotListen(f"cannot listen on {host} port {port}: {error.strerror}") from error
+    return listener
+
+
+def shard_commands(
+    options: argparse.Namespace, model: ModelFolder, addresses: Sequence[str]
+) -> Callable[[], Sequence[Command]]:
+    """How to start every rank of the replica; ranks meet at a new port each time."""
+
+    def commands() -> list[Command]:
+        meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+        return [
+            Command(
+                name=f"shard {rank}",
+                module="inlay_shard",
+                arguments=shard_arguments(options, model, rank, address),
+                environment={
+                    **meeting,
+                    "RANK": str(rank),
+                    "LOCAL_RANK": str(rank),
+                    "WORLD_SIZE": str(len(addresses)),
+                    "HF_HUB_OFFLINE": "1",
+                    "TOKENIZERS_PARALLELISM": "false",
+                },
+            )
+            for rank, address in enumerate(addresses)
+        ]
+
+    return commands
+
+
+def shard_arguments(
+    options: argparse.Namespace, model: ModelFolder, rank: int, address: str
+) -> tuple[str, ...]:
+    """The command line of one rank."""
+    arguments = ["--model", str(model.path), "--model-id", model.model_id, "--address", address]
+    arguments += ["--rank", str(rank), "--num-shard", str(options.num_shard)]
+    arguments += ["--dtype", options.dtype, "--device", options.device]
+    arguments += ["--block-size", str(options.block_size), "--exit-with-parent"]
+    arguments += ["--max-batch-tokens", str(options.max_batch_prefill_tokens)]
+    if options.num_blocks is not None:
+        arguments += ["--num-blocks", str(options.num_blocks)]
+    if options.num_threads is not None:
+        arguments += ["--num-threads", str(options.num_threads)]
+    return tuple(arguments)
+
+
+def router_commands(
+    options: argparse.Namespace, listener: socket.socket, addresses: Sequence[str]
+) -> Callable[[], Sequence[Command]]:
+    """How to start the router on the listening socket."""
+    arguments = ["--listen-fd", str(listener.fileno()), "--exit-with-parent"]
+    for address in addresses:
+        arguments += ["--shard-address", address]
+    arguments += router_arguments.to_command_line(options)
+    command = Command(
+        name="router",
+        module="inlay_router",
+        arguments=tuple(arguments),
+        environment={},
+        inherited_fds=(listener.fileno(),),
+    )
+    return lambda: [command]
+

@@ -1,0 +1,118 @@
+"""A forked process that compiles one grammar, and may die of it."""
+
+import os
+import resource
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from inlay_grammars.limits import CompileLimits
+from inlay_grammars.spec import GrammarError
+
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """What became of one compilation."""
+
+    error: str | None
+    """Why the grammar is refused, for the client; None if it can be used."""
+    is_final: bool = True
+    """Another try would end the same way; false if the machine may just have been busy."""
+
+
+class Canary:
+    """One compilation in a child process. `verdict` once `fileno` can be read, or it is late."""
+
+    def __init__(self, compile_grammar: Callable[[], object], limits: CompileLimits) -> None:
+        """Forks. Takes about 5 ms of this process's time.
+
+        Args:
+            compile_grammar: raises GrammarError if the grammar is refused.
+            limits: what it may cost.
+        """
+        self._limits = limits
+        self._fd, child_fd = os.pipe()
+        self.deadline = time.monotonic() + limits.seconds
+        """When to kill it, by `time.monotonic()`."""
+        self._pid = os.fork()
+        if self._pid == 0:
+            _run(compile_grammar, limits, child_fd)
+        os.close(child_fd)
+
+    def fileno(self) -> int:
+        """Readable when the child ended, by itself or not."""
+        return self._fd
+
+    def verdict(self) -> Verdict:
+        """Wait for the child, which has ended or is about to."""
+        with os.fdopen(self._fd, "rb") as pipe:
+            words = pipe.read()
+        _, status = os.waitpid(self._pid, 0)
+        if words:
+            return Verdict(error=words[1:].decode() or None)
+        return _obituary(os.waitstatus_to_exitcode(status), self._limits)
+
+    def kill(self) -> Verdict:
+        """End the child, which is late."""
+        os.kill(self._pid, signal.SIGKILL)
+        os.close(self._fd)
+        os.waitpid(self._pid, 0)
+        return _too_slow(self._limits)
+
+
+def _run(compile_grammar: Callable[[], object], limits: CompileLimits, fd: int) -> None:
+    """The life of the child. Writes a mark and the refusal, if any; silence means that it died."""
+    try:
+        _confine(limits)
+        os.write(fd, b"." + _refusal(compile_grammar, limits).encode())
+    finally:
+        os._exit(0)
+
+
+def _refusal(compile_grammar: Callable[[], object], limits: CompileLimits) -> str:
+    try:
+        compile_grammar()
+    except GrammarError as error:
+        return str(error)
+    except MemoryError:
+        return _too_large(limits)
+    except BaseException as error:  # a panic of Rust is no Exception
+        return f"the grammar made the compiler fail: {error}"
+    return ""
+
+
+def _confine(limits: CompileLimits) -> None:
+    """Limits that hold even if the parent is gone."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # last words of the allocator
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CPU, (int(limits.seconds) + 1,) * 2)
+    resource.setrlimit(resource.RLIMIT_STACK, (limits.stack_bytes,) * 2)
+    with open("/proc/self/statm") as statm:
+        num_pages = int(statm.read().split()[0])
+    max_bytes = num_pages * resource.getpagesize() + limits.memory_bytes
+    resource.setrlimit(resource.RLIMIT_AS, (max_bytes,) * 2)
+
+
+def _obituary(exit_code: int, limits: CompileLimits) -> Verdict:
+    if exit_code == -signal.SIGXCPU:
+        return _too_slow(limits)
+    if exit_code == -signal.SIGABRT:
+        return Verdict(error=_too_large(limits))
+    if exit_code == -signal.SIGSEGV:
+        return Verdict(
+            error="the grammar is nested or chained too deeply: its compilation overflowed "
+            f"the stack of {limits.stack_bytes // MIB} MiB, the limit"
+        )
+    return Verdict(error=f"the compilation ended with status {exit_code}", is_final=False)
+
+
+def _too_slow(limits: CompileLimits) -> Verdict:
+    error = f"the grammar takes more than {limits.seconds:g} s to compile, the limit"
+    return Verdict(error=error, is_final=False)
+
+
+def _too_large(limits: CompileLimits) -> str:
+    return f"the grammar takes more than {limits.memory_bytes // MIB} MiB to compile, the limit"

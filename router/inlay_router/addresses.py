@@ -1,0 +1,37 @@
+"""Which network addresses an image may come from: public unicast ones, and no disguises of others."""
+
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
+
+_REFUSED = tuple(
+    ip_network(network)
+    for network in (
+        "168.63.129.16/32",  # Azure's metadata and DNS, although the block is public
+        "192.88.99.0/24",  # 6to4 relays
+        "2001::/23",  # IETF protocols; Teredo embeds an IPv4 address
+        "2002::/16",  # 6to4 embeds an IPv4 address
+        "3fff::/20",  # documentation
+    )
+)
+
+# Everything outside is unassigned, local, multicast, or embeds an IPv4 address (::ffff:0:0/96,
+# ::/96, NAT64 in 64:ff9b::/96 and 64:ff9b:1::/48).
+_GLOBAL_UNICAST = IPv6Network("2000::/3")
+
+
+def is_public(address: str) -> bool:
+    """Whether `address`, an IP literal as the resolver wrote it, may be fetched from."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return False
+    if any(parsed in network for network in _REFUSED):
+        return False
+    return _is_public_v4(parsed) if isinstance(parsed, IPv4Address) else _is_public_v6(parsed)
+
+
+def _is_public_v4(address: IPv4Address) -> bool:
+    return address.is_global and not (address.is_multicast or address.is_reserved)
+
+
+def _is_public_v6(address: IPv6Address) -> bool:
+    return address in _GLOBAL_UNICAST and address.is_global

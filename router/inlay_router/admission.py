@@ -1,0 +1,78 @@
+"""From the body of a request to generations that can run: what of validation needs I/O."""
+
+from dataclasses import dataclass
+
+from inlay_grammars.pool import CompilePool
+from inlay_grammars.spec import GrammarError, GrammarSpec
+from inlay_proto import generate_pb2 as pb
+from inlay_router.config import Limits
+from inlay_router.errors import ValidationError
+from inlay_router.prompt import PromptReader
+from inlay_router.request import GenerationRequest, Prompt
+from inlay_router.schemas import GenerateBody
+from inlay_router.validation import ValidParameters, fit_answer, validate
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ValidGenerateRequest:
+    """A request that will be served."""
+
+    inputs: str
+    """As the client wrote it, images included."""
+    parameters: ValidParameters
+    prompt: Prompt
+    generations: tuple[GenerationRequest, ...]
+    """One for each of `best_of`."""
+
+    def full_text(self, generated_text: str) -> str:
+        """What the client gets to see as the text."""
+        return self.inputs + generated_text if self.parameters.returns_full_text else generated_text
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Admission:
+    """Lets requests in."""
+
+    limits: Limits
+    prompts: PromptReader
+    grammars: CompilePool | None
+    """None when no request may carry a grammar."""
+
+    async def admit(self, body: GenerateBody, *, is_streaming: bool) -> ValidGenerateRequest:
+        """Everything that can be wrong with a request is found here, in TGI's order.
+
+        Raises ValidationError, and what preparing images raises.
+        """
+        parameters = validate(body, self.limits, is_streaming=is_streaming)
+        prompt = await self.prompts.read(body.inputs, truncate=parameters.truncate)
+        max_new_tokens = fit_answer(
+            len(prompt.token_ids), parameters.max_new_tokens, self.limits
+        )
+        if parameters.grammar is not None:
+            await self._check_grammar(parameters.grammar)
+        return ValidGenerateRequest(
+            inputs=body.inputs,
+            parameters=parameters,
+            prompt=prompt,
+            generations=tuple(
+                GenerationRequest(
+                    prompt=prompt,
+                    max_new_tokens=max_new_tokens,
+                    sampling=sampling,
+                    grammar=parameters.grammar,
+                    stop=parameters.stop,
+                    top_n_tokens=parameters.top_n_tokens,
+                    wants_prompt_logprobs=parameters.wants_prefill,
+                )
+                for sampling in parameters.samplings()
+            ),
+        )
+
+    async def _check_grammar(self, grammar: pb.Grammar) -> None:
+        if self.grammars is None:
+            raise ValidationError("grammar is not supported")
+        kind = "json" if grammar.kind == pb.Grammar.KIND_JSON else "regex"
+        try:
+            await self.grammars.check(GrammarSpec(kind=kind, value=grammar.value))
+        except GrammarError as error:
+            raise ValidationError(f"grammar is not valid: {error}") from None

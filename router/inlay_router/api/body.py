@@ -1,0 +1,82 @@
+"""Reads the body of a request: declared as JSON, within its limit, of the right shape."""
+
+import re
+from typing import Any, TypeVar
+
+import msgspec
+from starlette.requests import ClientDisconnect, Request
+
+from inlay_router.errors import BadRequest, PayloadTooLarge, UnsupportedMediaType, ValidationError
+
+T = TypeVar("T")
+
+_JSON_TYPE = re.compile(r"application/(?:[^;\s]+\+)?json\s*(?:;.*)?", re.IGNORECASE)
+_NUM_QUOTED = 60
+
+
+async def read_body(request: Request, kind: type[T], limit: int) -> T:
+    """The body as a `kind`. Raises RouterErrors, and ClientDisconnect when the client leaves."""
+    if not _JSON_TYPE.fullmatch(request.headers.get("content-type", "").strip()):
+        raise UnsupportedMediaType("Expected request with `Content-Type: application/json`")
+    return parse(await _read(request, limit), kind)
+
+
+def parse(data: bytes, kind: type[T]) -> T:
+    """JSON text as a `kind`. Raises BadRequest when it is not JSON, else ValidationError."""
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except msgspec.ValidationError as error:
+        raise ValidationError(_explain(str(error), data)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadRequest(f"Failed to parse the request body as JSON: {error}") from None
+    except RecursionError:
+        raise BadRequest(
+            "Failed to parse the request body as JSON: it is nested too deeply"
+        ) from None
+
+
+async def _read(request: Request, limit: int) -> bytes:
+    """The bytes, refused as soon as they are too many."""
+    refusal = PayloadTooLarge(f"The request body must have at most {limit} bytes")
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared[:20]) > limit:
+        raise refusal
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > limit:
+            raise refusal
+    return bytes(body)
+
+
+def _explain(words: str, data: bytes) -> str:
+    """msgspec's words, with the path in front and the value behind.
+
+    "Expected `int`, got `str` - at `$.parameters.top_k`" becomes
+    "`parameters.top_k`: expected `int`, got `str`. Given: "many"".
+    """
+    problem, _, path = words.partition(" - at `$")
+    problem = problem[:1].lower() + problem[1:]
+    path = path.removesuffix("`").removeprefix(".")
+    if not path:
+        return problem
+    return f"`{path}`: {problem}. Given: {_quote(_value_at(data, path))}"
+
+
+def _value_at(data: bytes, path: str) -> Any:
+    """The value at a path like `parameters.stop[1]`."""
+    value = msgspec.json.decode(data)
+    for key, index in re.findall(r"([^.\[\]]+)|\[(\d+)\]", path):
+        if index and isinstance(value, list):
+            value = value[int(index)]
+        elif isinstance(value, dict):
+            value = value.get(key)
+    return value
+
+
+def _quote(value: object) -> str:
+    text = msgspec.json.encode(value).decode()
+    return text if len(text) <= _NUM_QUOTED else f"{text[:_NUM_QUOTED]}…"
+
+
+__all__ = ["ClientDisconnect", "parse", "read_body"]

@@ -1,0 +1,210 @@
+"""Fetches images from the web: public addresses only, and never for long or for much."""
+
+import asyncio
+import re
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from types import TracebackType
+from typing import Self
+from urllib.parse import SplitResult, quote, urljoin, urlsplit
+
+import httpcore
+
+from inlay_router.addresses import is_public
+from inlay_router.errors import ValidationError
+from inlay_router.images import ImageLimits, check_size
+
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:.]{2,45}")
+
+
+def _user_agent() -> str:
+    try:
+        return f"inlay/{version('inlay')}"
+    except PackageNotFoundError:
+        return "inlay"
+
+
+_HEADERS = (
+    (b"User-Agent", _user_agent().encode()),
+    (b"Accept", b"image/*"),
+    (b"Accept-Encoding", b"identity"),
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FetchLimits:
+    """What one image may cost."""
+
+    image: ImageLimits
+    timeout: float = 5.0
+    """Seconds for everything: waiting for a place, names, redirects, and the last byte."""
+    max_redirects: int = 5
+    max_concurrent: int = 16
+    """Fetches at a time over all requests."""
+    has_private_addresses: bool = False
+    """Whether addresses are not checked; for development."""
+
+
+class FetchError(ValidationError):
+    """An image could not be fetched; the words say nothing about this server's network."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"Could not fetch image: {reason}")
+
+
+class Fetcher:
+    """Fetches over connections of its own, which go where the address check looked."""
+
+    def __init__(
+        self, limits: FetchLimits, backend: httpcore.AsyncNetworkBackend | None = None
+    ) -> None:
+        """`backend` opens the connections, to addresses that were checked."""
+        self._limits = limits
+        self._places = asyncio.Semaphore(limits.max_concurrent)
+        self._pool = httpcore.AsyncConnectionPool(
+            max_connections=limits.max_concurrent,
+            max_keepalive_connections=0,
+            network_backend=CheckedBackend(
+                backend or httpcore.AnyIOBackend(),
+                has_private_addresses=limits.has_private_addresses,
+            ),
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._pool.aclose()
+
+    async def fetch(self, url: str) -> bytes:
+        """The body behind `url`. Raises FetchError."""
+        try:
+            async with asyncio.timeout(self._limits.timeout), self._places:
+                return await self._follow(url)
+        except TimeoutError:
+            raise FetchError(f"it took longer than {self._limits.timeout:g} seconds") from None
+        except (httpcore.NetworkError, httpcore.TimeoutException):
+            raise FetchError("the connection failed") from None
+        except httpcore.ProtocolError:
+            raise FetchError("the server does not speak HTTP") from None
+
+    async def _follow(self, url: str) -> bytes:
+        for _ in range(self._limits.max_redirects + 1):
+            answer = await self._get(_parse(url))
+            if isinstance(answer, bytes):
+                return answer
+            url = urljoin(url, answer)
+        raise FetchError(f"more than {self._limits.max_redirects} redirects")
+
+    async def _get(self, url: httpcore.URL) -> bytes | str:
+        """The body, or where the server says that it is."""
+        async with self._pool.stream("GET", url, headers=_HEADERS) as response:
+            if response.status in _REDIRECTS:
+                return _location(response)
+            if response.status != 200:
+                raise FetchError(f"the server answered with status {response.status}")
+            return await self._read(response)
+
+    async def _read(self, response: httpcore.Response) -> bytes:
+        declared = _header(response, b"content-length")
+        if declared.isdigit():
+            check_size(int(declared[:20]), self._limits.image)
+        body = bytearray()
+        async for part in response.aiter_stream():
+            body += part
+            check_size(len(body), self._limits.image)
+        return bytes(body)
+
+
+class CheckedBackend(httpcore.AsyncNetworkBackend):
+    """Resolves a host, checks every address of it, and connects to one that was checked."""
+
+    def __init__(
+        self, inner: httpcore.AsyncNetworkBackend, *, has_private_addresses: bool = False
+    ) -> None:
+        self._inner = inner
+        self._has_private_addresses = has_private_addresses
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        """A connection to `host`. Raises FetchError, and httpcore's errors."""
+        addresses = await _resolve(host, port)
+        # One sentence for both, so that nobody can ask which names exist in a private network.
+        if not addresses or not (self._has_private_addresses or all(map(is_public, addresses))):
+            raise FetchError("its host has no public address")
+        for address in addresses[:-1]:
+            try:
+                return await self._inner.connect_tcp(
+                    address, port, timeout, local_address, socket_options
+                )
+            except httpcore.ConnectError:
+                continue
+        return await self._inner.connect_tcp(
+            addresses[-1], port, timeout, local_address, socket_options
+        )
+
+
+async def _resolve(host: str, port: int) -> list[str]:
+    """The addresses of a name or an IP literal in any spelling; none when there is no such host."""
+    loop = asyncio.get_running_loop()
+    try:
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return []
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+def _parse(url: str) -> httpcore.URL:
+    """`url` as it goes on the wire. Raises FetchError."""
+    try:
+        parts = urlsplit(url.strip())
+        host = _host(parts)
+        port = parts.port
+    except ValueError:
+        raise FetchError("the URL is not valid") from None
+    if parts.scheme not in ("http", "https"):
+        raise FetchError("its URL must begin with http:// or https://")
+    if parts.username is not None or parts.password is not None:
+        raise FetchError("the URL must not hold a user name or password")
+    target = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~")
+    if parts.query:
+        target += "?" + quote(parts.query, safe="/%:@!$&'()*+,;=~?")
+    return httpcore.URL(scheme=parts.scheme, host=host, port=port, target=target)
+
+
+def _host(parts: SplitResult) -> str:
+    """The host in ASCII. Raises ValueError, of which UnicodeError is one."""
+    host = parts.hostname or ""
+    if not host.isascii():
+        host = host.encode("idna").decode()
+    if not _HOST.fullmatch(host):
+        raise ValueError(host)
+    return host
+
+
+def _location(response: httpcore.Response) -> str:
+    location = _header(response, b"location")
+    if not location:
+        raise FetchError("the server redirects to nowhere")
+    return location.decode("utf-8", "replace")
+
+
+def _header(response: httpcore.Response, name: bytes) -> bytes:
+    for key, value in response.headers:
+        if key.lower() == name:
+            return bytes(value)
+    return b""

@@ -1,0 +1,231 @@
+"""A shard without a model that keeps every rule of generate.proto, and holds the router to them."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from tokenizers import AddedToken, decoders, models, pre_tokenizers
+from tokenizers import Tokenizer as FastTokenizer
+
+from inlay_proto import generate_pb2 as pb
+from inlay_router.links.link import LinkLost
+
+Choose: TypeAlias = Callable[[list[int], int], int]
+"""(tokens of prompt and answer as read from the KV blocks, how many are the prompt) -> next token.
+May raise RowFault, or LinkLost to take the shard down."""
+
+NUM_TOKENS_AN_IMAGE = 4
+
+
+class RowFault(Exception):
+    """Raised by `choose` to fail the row."""
+
+    def __init__(self, kind: pb.RowFailure.Kind, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+def scripted_facts(*, num_blocks: int = 64, block_size: int = 16) -> pb.ModelFacts:
+    """Facts of a model with a byte-level vocabulary: 256 bytes, then `<s>`, `</s>`, `<image>`."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    fast = FastTokenizer(models.BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[]))
+    fast.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    fast.decoder = decoders.ByteLevel()
+    marks = [AddedToken(mark, special=True) for mark in ("<s>", "</s>", "<image>")]
+    fast.add_special_tokens(marks)
+    return pb.ModelFacts(
+        model_id="scripted",
+        model_type="scripted",
+        dtype="float32",
+        device="cpu",
+        device_name="cpu",
+        num_shards=1,
+        num_blocks=num_blocks,
+        block_size=block_size,
+        max_position_embeddings=num_blocks * block_size,
+        vocab_size=fast.get_vocab_size(),
+        eos_token_ids=[fast.token_to_id("</s>")],
+        tokenizer_json=fast.to_str(),
+        takes_images=True,
+        bos_token="<s>",
+        eos_token="</s>",
+    )
+
+
+def spell(answer: str) -> Choose:
+    """A model that always answers `answer`, as tokens of `scripted_facts`, and then ends."""
+    fast = FastTokenizer.from_str(scripted_facts().tokenizer_json)
+    reply = [*fast.encode(answer).ids, fast.token_to_id("</s>")]
+    return lambda token_ids, num_prompt_tokens: reply[len(token_ids) - num_prompt_tokens]
+
+
+@dataclass(slots=True)
+class _Held:
+    """A sequence as the shard keeps it."""
+
+    joined: pb.Sequence
+    token_ids: list[int]
+    block_ids: list[int] = field(default_factory=list)
+    num_computed: int = 0
+
+
+class ScriptedShard:
+    """Runs steps on a KV cache that holds token ids.
+
+    `choose` sees what is read back through the block table, so a block that two sequences own
+    changes an answer. An AssertionError says which rule of the contract the router broke.
+    """
+
+    def __init__(self, choose: Choose | None = None, facts: pb.ModelFacts | None = None) -> None:
+        self.facts = facts or scripted_facts()
+        self.choose = choose or spell("Hello, world")
+        self.features: set[bytes] = set()
+        """Keys of prepared images; a test may take some away."""
+        self._fast = FastTokenizer.from_str(self.facts.tokenizer_json)
+        self.open()
+
+    def open(self) -> None:
+        """A new stream of steps: every sequence is dropped."""
+        self._held: dict[int, _Held] = {}
+        self._known_ids: set[int] = set()
+        self._row_ids: list[int] = []
+        self._step_id = 0
+        self._cache: dict[tuple[int, int], int] = {}
+
+    def die(self) -> None:
+        """Forget all."""
+        self.open()
+        self.features.clear()
+
+    @property
+    def held_ids(self) -> list[int]:
+        """Sequences that the shard would run."""
+        return list(self._held)
+
+    def prepare(self, request: pb.PrepareRequest) -> pb.PrepareReply:
+        """Text by the tokenizer, NUM_TOKENS_AN_IMAGE placeholders for each image."""
+        reply, digests = pb.PrepareReply(), hashlib.sha256()
+        image_id = self._fast.token_to_id("<image>")
+        for chunk in request.chunks:
+            if chunk.WhichOneof("content") == "text":
+                reply.token_ids.extend(self._fast.encode(chunk.text).ids)
+                continue
+            place = pb.ImagePlace(start=len(reply.token_ids), length=NUM_TOKENS_AN_IMAGE)
+            reply.images.append(place)
+            reply.token_ids.extend([image_id] * NUM_TOKENS_AN_IMAGE)
+            digests.update(chunk.image.digest)
+        reply.features_key = digests.digest()
+        self.features.add(reply.features_key)
+        return reply
+
+    def run(self, step: pb.Step) -> pb.StepResult:
+        """One step, in the order that the contract fixes: leaving, joining, growths, rows."""
+        assert step.step_id == self._step_id + 1, f"step {step.step_id} after {self._step_id}"
+        self._step_id = step.step_id
+        result = pb.StepResult(step_id=step.step_id)
+        for sequence_id in step.leaving_ids:
+            self._held.pop(sequence_id, None)
+        for joined in step.joining:
+            self._join(joined, result)
+        for growth in step.growths:
+            self._grow(growth)
+        for sequence_id, num_tokens in self._rows(step):
+            self._run_row(sequence_id, num_tokens, result)
+        return result
+
+    def _join(self, joined: pb.Sequence, result: pb.StepResult) -> None:
+        assert joined.sequence_id not in self._known_ids, f"id {joined.sequence_id} used twice"
+        self._known_ids.add(joined.sequence_id)
+        if joined.features_key and joined.features_key not in self.features:
+            self._fail(joined.sequence_id, pb.RowFailure.KIND_FEATURES_MISSING, "gone", result)
+            return
+        self._held[joined.sequence_id] = _Held(joined, list(joined.token_ids))
+
+    def _grow(self, growth: pb.BlockGrowth) -> None:
+        for block_id in growth.block_ids:
+            assert 0 <= block_id < self.facts.num_blocks, f"block {block_id} is not in the pool"
+        if held := self._held.get(growth.sequence_id):
+            held.block_ids += growth.block_ids
+
+    def _rows(self, step: pb.Step) -> list[tuple[int, int]]:
+        if not step.HasField("rows"):
+            return [(sequence_id, 1) for sequence_id in self._row_ids]
+        self._row_ids = list(step.rows.sequence_ids)
+        assert len(set(self._row_ids)) == len(self._row_ids), "a sequence stands in two rows"
+        return list(zip(self._row_ids, step.rows.num_tokens, strict=True))
+
+    def _run_row(self, sequence_id: int, num_tokens: int, result: pb.StepResult) -> None:
+        assert sequence_id in self._known_ids, f"row of {sequence_id}, which never joined"
+        held = self._held.get(sequence_id)
+        if held is None:
+            return  # it ended or failed meanwhile
+        end = held.num_computed + num_tokens
+        assert 0 < num_tokens and end <= len(held.token_ids), f"row of {num_tokens} for {held!r}"
+        for position in range(held.num_computed, end):
+            self._cache[self._slot(held, position)] = held.token_ids[position]
+        self._report_prompt(held, end, result)
+        held.num_computed = end
+        if end == len(held.token_ids):
+            self._choose(held, result)
+
+    def _slot(self, held: _Held, position: int) -> tuple[int, int]:
+        index, offset = divmod(position, self.facts.block_size)
+        assert index < len(held.block_ids), f"no block for position {position} of {held!r}"
+        return held.block_ids[index], offset
+
+    def _report_prompt(self, held: _Held, end: int, result: pb.StepResult) -> None:
+        start = max(held.num_computed, 1)
+        stop = min(end, held.joined.num_prompt_tokens)
+        if held.joined.prompt_logprobs and start < stop:
+            logprobs = [-float(position) for position in range(start, stop)]
+            result.prompt_logprobs.add(
+                sequence_id=held.joined.sequence_id, start=start, logprobs=logprobs
+            )
+
+    def _choose(self, held: _Held, result: pb.StepResult) -> None:
+        sequence_id = held.joined.sequence_id
+        context = [self._cache[self._slot(held, at)] for at in range(held.num_computed)]
+        try:
+            token_id = self.choose(context, held.joined.num_prompt_tokens)
+        except RowFault as fault:
+            self._fail(sequence_id, fault.kind, str(fault), result)
+            return
+        held.token_ids.append(token_id)
+        result.sequence_ids.append(sequence_id)
+        result.num_tokens.append(1)
+        result.token_ids.append(token_id)
+        result.logprobs.append(-0.5)
+        if num_top := held.joined.top_n_tokens:
+            top_ids = [(token_id + i) % self.facts.vocab_size for i in range(num_top)]
+            logprobs = [-0.5 - i for i in range(num_top)]
+            result.top_tokens.add(sequence_id=sequence_id, token_ids=top_ids, logprobs=logprobs)
+        self._end(held, token_id, result)
+
+    def _end(self, held: _Held, token_id: int, result: pb.StepResult) -> None:
+        num_answer_tokens = len(held.token_ids) - held.joined.num_prompt_tokens
+        if token_id in self.facts.eos_token_ids:
+            reason = pb.END_REASON_EOS_TOKEN
+        elif num_answer_tokens >= held.joined.max_new_tokens:
+            reason = pb.END_REASON_LENGTH
+        else:
+            return
+        result.endings.add(sequence_id=held.joined.sequence_id, reason=reason)
+        del self._held[held.joined.sequence_id]
+
+    def _fail(
+        self, sequence_id: int, kind: pb.RowFailure.Kind, message: str, result: pb.StepResult
+    ) -> None:
+        self._held.pop(sequence_id, None)
+        result.failures.add(sequence_id=sequence_id, kind=kind, message=message)
+
+
+def dying(when: Callable[[list[int]], bool], choose: Choose) -> Choose:
+    """`choose`, but the shard dies when it reads a context for which `when` holds."""
+
+    def choose_or_die(token_ids: list[int], num_prompt_tokens: int) -> int:
+        if when(token_ids):
+            raise LinkLost("the shard died in a step")
+        return choose(token_ids, num_prompt_tokens)
+
+    return choose_or_die

@@ -1,0 +1,87 @@
+"""What `/metrics` shows: TGI's names where TGI has one, `inlay_` names for the rest."""
+
+from collections.abc import Callable
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
+
+from inlay_router.generation import Generation, Stats
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+_SECONDS = tuple(0.00015 * 1.5**power for power in range(1, 36))
+_NUM_LINEAR_BUCKETS = 100
+
+
+class Metrics:
+    """The counters and histograms of one router; each has its own registry."""
+
+    def __init__(self, max_total_tokens: int) -> None:
+        disable_created_metrics()
+        self.registry = CollectorRegistry()
+        self._counters: list[str] = []
+        self.count = self._counter("tgi_request_count", "Requests received")
+        self.success = self._counter("tgi_request_success", "Requests answered")
+        self.failure = self._counter("tgi_request_failure", "Requests that failed", "err")
+        self.duration = self._seconds("tgi_request_duration", "From receipt to the last byte")
+        self.validation = self._seconds(
+            "tgi_request_validation_duration", "From receipt to the queue, images included"
+        )
+        self.queue = self._seconds("tgi_request_queue_duration", "From the queue to the first step")
+        self.inference = self._seconds(
+            "tgi_request_inference_duration", "From the first step to the end"
+        )
+        self.time_per_token = self._seconds(
+            "tgi_request_mean_time_per_token_duration", "Inference time by generated tokens"
+        )
+        self.first_token = self._seconds(
+            "inlay_request_first_token_duration", "From receipt to the first token of a stream"
+        )
+        self.input_length = self._tokens("tgi_request_input_length", max_total_tokens)
+        self.max_new_tokens = self._tokens("tgi_request_max_new_tokens", max_total_tokens)
+        self.generated_tokens = self._tokens("tgi_request_generated_tokens", max_total_tokens)
+
+    def watch(self, generation: Generation) -> None:
+        """Show the engine's own counts, read whenever the page is."""
+        gauges: dict[str, Callable[[Stats], float]] = {
+            "tgi_queue_size": lambda stats: stats.num_waiting,
+            "tgi_batch_current_size": lambda stats: stats.num_running,
+            "inlay_kv_blocks": lambda stats: stats.num_blocks,
+            "inlay_kv_blocks_used": lambda stats: stats.num_blocks_used,
+            "inlay_steps": lambda stats: stats.num_steps,
+            "inlay_generated_tokens": lambda stats: stats.num_tokens,
+            "inlay_preemptions": lambda stats: stats.num_preemptions,
+            "inlay_reconnects": lambda stats: stats.num_reconnects,
+        }
+        for name, read in gauges.items():
+            gauge = Gauge(name, name.replace("_", " "), registry=self.registry)
+            gauge.set_function(lambda read=read: read(generation.stats))
+
+    def page(self) -> bytes:
+        """Everything in Prometheus' text format.
+
+        The client library appends `_total` to counters, which TGI's dashboards do not expect.
+        """
+        page: bytes = generate_latest(self.registry)
+        for name in self._counters:
+            page = page.replace(f"{name}_total".encode(), name.encode())
+        return page
+
+    def _counter(self, name: str, words: str, *labels: str) -> Counter:
+        self._counters.append(name)
+        return Counter(name, words, labels, registry=self.registry)
+
+    def _seconds(self, name: str, words: str) -> Histogram:
+        return Histogram(name, f"{words}, in seconds", buckets=_SECONDS, registry=self.registry)
+
+    def _tokens(self, name: str, max_tokens: int) -> Histogram:
+        width = max_tokens / _NUM_LINEAR_BUCKETS
+        buckets = tuple(width * count for count in range(1, _NUM_LINEAR_BUCKETS + 1))
+        words = name.removeprefix("tgi_request_").replace("_", " ")
+        return Histogram(name, f"Tokens: {words}", buckets=buckets, registry=self.registry)

@@ -1,0 +1,47 @@
+"""Stop sequences against a search of the whole answer."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inlay_router.stop import StopMatcher
+
+
+def cut(stops: list[str], pieces: list[str]) -> str:
+    """The answer as the matcher leaves it."""
+    matcher, answer = StopMatcher(stops), ""
+    for piece in pieces:
+        num_kept = matcher.feed(piece)
+        if num_kept is not None:
+            return answer + piece[:num_kept]
+        answer += piece
+    return answer
+
+
+def test_a_stop_sequence_inside_a_token_cuts_the_token_behind_it() -> None:
+    assert cut(["\n\n"], ["one", ".\n\nTwo", "three"]) == "one.\n\n"
+
+
+def test_a_stop_sequence_across_tokens_is_found() -> None:
+    assert cut(["END"], ["the E", "N", "D of it"]) == "the END"
+
+
+def test_the_first_end_wins_even_if_another_began_earlier() -> None:
+    assert cut(["abcdef", "cd"], ["abcdefgh"]) == "abcd"
+
+
+def test_without_stop_sequences_nothing_is_cut() -> None:
+    assert cut([], ["a", "b"]) == "ab"
+
+
+def test_a_stop_sequence_longer_than_the_answer_is_harmless() -> None:
+    assert cut(["x" * 100_000], ["x"] * 50) == "x" * 50
+
+
+@given(
+    stops=st.lists(st.text("ab", min_size=1, max_size=5), max_size=4),
+    pieces=st.lists(st.text("ab", max_size=4), max_size=12),
+)
+def test_it_equals_a_search_of_the_whole_answer(stops: list[str], pieces: list[str]) -> None:
+    whole = "".join(pieces)
+    ends = [whole.find(stop) + len(stop) for stop in stops if stop in whole]
+    assert cut(stops, pieces) == whole[: min(ends, default=len(whole))]
