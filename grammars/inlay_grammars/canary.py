@@ -66,6 +66,8 @@ class Canary:
 def _run(compile_grammar: Callable[[], object], limits: CompileLimits, fd: int) -> None:
     """The life of the child. Writes a mark and the refusal, if any; silence means that it died."""
     try:
+        os.closerange(3, fd)  # the pipes of the parent and of other canaries
+        os.closerange(fd + 1, os.sysconf("SC_OPEN_MAX"))
         _confine(limits)
         os.write(fd, b"." + _refusal(compile_grammar, limits).encode())
     finally:

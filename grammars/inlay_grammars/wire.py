@@ -21,11 +21,20 @@ def decode(body: bytes) -> Message:
     return message
 
 
-def read(stream: BinaryIO) -> Message | None:
-    """The next message, waiting for it; None at the end of the stream."""
-    head = stream.read(LENGTH.size)
-    if len(head) < LENGTH.size:
+def read(pipe: BinaryIO) -> Message | None:
+    """The next message of an unbuffered pipe, waiting for it; None if the other end closed it."""
+    head = _read_exactly(pipe, LENGTH.size)
+    if head is None:
         return None
-    (length,) = LENGTH.unpack(head)
-    body = stream.read(length)
-    return decode(body) if len(body) == length else None
+    body = _read_exactly(pipe, LENGTH.unpack(head)[0])
+    return None if body is None else decode(body)
+
+
+def _read_exactly(pipe: BinaryIO, num_bytes: int) -> bytes | None:
+    parts = bytearray()
+    while len(parts) < num_bytes:
+        part = pipe.read(num_bytes - len(parts))
+        if not part:
+            return None
+        parts += part
+    return bytes(parts)

@@ -2,12 +2,12 @@
 
 import os
 import selectors
-import sys
 import time
-from collections.abc import Callable
+from contextlib import suppress
 from typing import BinaryIO
 
 from inlay_grammars import wire
+from inlay_grammars.backend import UnsupportedTokenizer
 from inlay_grammars.canary import Canary, Verdict
 from inlay_grammars.compiler import GrammarCompiler
 from inlay_grammars.limits import CompileLimits
@@ -20,12 +20,10 @@ NICENESS = 5
 class Worker:
     """Answers requests, in the order in which their canaries end."""
 
-    def __init__(
-        self, compiler: GrammarCompiler, limits: CompileLimits, answer: Callable[[wire.Message], None]
-    ) -> None:
+    def __init__(self, compiler: GrammarCompiler, limits: CompileLimits, answers: BinaryIO) -> None:
         self._compiler = compiler
         self._limits = limits
-        self._answer = answer
+        self._answers = answers
         self._canaries: dict[int, Canary] = {}
         self._selector = selectors.DefaultSelector()
 
@@ -71,7 +69,8 @@ class Worker:
         self._selector.close()
 
     def _report(self, request_id: int, verdict: Verdict) -> None:
-        self._answer({"id": request_id, "error": verdict.error, "is_final": verdict.is_final})
+        answer = {"id": request_id, "error": verdict.error, "is_final": verdict.is_final}
+        self._answers.write(wire.encode(answer))
 
 
 def main() -> None:
@@ -80,12 +79,24 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # what libraries print is no answer
     os.nice(NICENESS)
-
-    def answer(message: wire.Message) -> None:
-        answers.write(wire.encode(message))
-
-    ...
+    facts = wire.read(requests)
+    if facts is None:
+        return
+    try:
+        compiler = GrammarCompiler(
+            facts["tokenizer_json"],
+            facts["vocab_size"],
+            facts["eos_token_ids"],
+            limits=SpecLimits(**facts["spec_limits"]),
+        )
+    except UnsupportedTokenizer as error:
+        answers.write(wire.encode({"error": str(error)}))
+        return
+    answers.write(wire.encode({"error": None}))
+    worker = Worker(compiler, CompileLimits(**facts["limits"]), answers)
+    with suppress(BrokenPipeError):
+        worker.serve(requests)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

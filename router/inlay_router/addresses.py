@@ -1,4 +1,4 @@
-"""Which network addresses an image may come from: public unicast ones, and no disguises of others."""
+"""Which network addresses an image may come from: public ones, and no disguises of others."""
 
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 

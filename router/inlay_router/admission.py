@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from inlay_grammars.pool import CompilePool
-from inlay_grammars.spec import GrammarError, GrammarSpec
+from inlay_grammars.spec import GrammarError, GrammarKind, GrammarSpec
 from inlay_proto import generate_pb2 as pb
 from inlay_router.config import Limits
 from inlay_router.errors import ValidationError
@@ -45,9 +45,7 @@ class Admission:
         """
         parameters = validate(body, self.limits, is_streaming=is_streaming)
         prompt = await self.prompts.read(body.inputs, truncate=parameters.truncate)
-        max_new_tokens = fit_answer(
-            len(prompt.token_ids), parameters.max_new_tokens, self.limits
-        )
+        max_new_tokens = fit_answer(len(prompt.token_ids), parameters.max_new_tokens, self.limits)
         if parameters.grammar is not None:
             await self._check_grammar(parameters.grammar)
         return ValidGenerateRequest(
@@ -71,7 +69,7 @@ class Admission:
     async def _check_grammar(self, grammar: pb.Grammar) -> None:
         if self.grammars is None:
             raise ValidationError("grammar is not supported")
-        kind = "json" if grammar.kind == pb.Grammar.KIND_JSON else "regex"
+        kind: GrammarKind = "json" if grammar.kind == pb.Grammar.KIND_JSON else "regex"
         try:
             await self.grammars.check(GrammarSpec(kind=kind, value=grammar.value))
         except GrammarError as error:

@@ -47,4 +47,4 @@ class BlockPool:
             self._free_ids.append(block_id)
 
     def __repr__(self) -> str:
-        return f"BlockPool({self.num_free} of {self.num_blocks} free, {self.block_size} tokens each)"
+        return f"BlockPool({self.num_free} of {self.num_blocks} blocks of {self.block_size} free)"

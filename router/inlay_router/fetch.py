@@ -5,7 +5,6 @@ import re
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
 from typing import Self
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
@@ -15,20 +14,12 @@ import httpcore
 from inlay_router.addresses import is_public
 from inlay_router.errors import ValidationError
 from inlay_router.images import ImageLimits, check_size
+from inlay_router.version import VERSION
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:.]{2,45}")
-
-
-def _user_agent() -> str:
-    try:
-        return f"inlay/{version('inlay')}"
-    except PackageNotFoundError:
-        return "inlay"
-
-
 _HEADERS = (
-    (b"User-Agent", _user_agent().encode()),
+    (b"User-Agent", f"inlay/{VERSION}".encode()),
     (b"Accept", b"image/*"),
     (b"Accept-Encoding", b"identity"),
 )
@@ -137,7 +128,7 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
         self,
         host: str,
         port: int,
-        timeout: float | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 (httpcore's signature)
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:

@@ -1,72 +1,240 @@
 """Drives the batcher over a link: one task sends steps, one settles results, streams get tokens."""
 
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from inlay_proto import generate_pb2 as pb
-from inlay_router.batcher import BatchLimits
-from inlay_router.links.link import Link
+from inlay_router.answer import Answer
+from inlay_router.batcher import Batcher, BatchLimits
+from inlay_router.blocks import BlockPool
+from inlay_router.delivery import Delivery
+from inlay_router.errors import (
+    GenerationFailed,
+    IncompleteGeneration,
+    RouterError,
+    ValidationError,
+)
+from inlay_router.links.link import Link, LinkLost, PreparationRefused
 from inlay_router.request import Finish, GenerationRequest, Token
+from inlay_router.sequence import Sequence
 from inlay_router.tokenizer import Tokenizer
+
+_logger = logging.getLogger(__name__)
+
+_NUM_PREPARATIONS_MAX = 5
+"""Attempts to prepare one prompt before it is blamed for the link that is lost each time."""
+_NUM_REPAIRS_MAX = 3
+"""Times that features may be gone when a sequence joins, without a token between."""
+_RETRY_SECONDS_MAX = 2.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stats:
-    """What the metrics page shows of the engine; counters never fall."""
+    """What the metrics page shows of the engine; those below `num_steps` never fall."""
 
     num_waiting: int
+    """Sequences in the queue."""
     num_running: int
+    """Sequences that take part in steps."""
     num_blocks: int
+    """Blocks of the KV pool."""
     num_blocks_used: int
+    """Blocks that sequences own."""
     num_steps: int
+    """Steps sent."""
     num_tokens: int
+    """Tokens of answers."""
     num_preemptions: int
+    """Times that a sequence gave its blocks to another."""
     num_reconnects: int
+    """Times that the replica was lost and came back."""
 
 
 class Generation:
-    """INTERFACE, the body follows."""
+    """Streams over one replica, which may go away and come back without a stream noticing."""
 
     facts: pb.ModelFacts
-    """What the replica said of itself; set by `start`."""
+    """What the replica said of itself when it was last connected; set by `start`."""
     tokenizer: Tokenizer
     """Of `facts.tokenizer_json`; set by `start`."""
 
-    def __init__(self, link: Link, limits: BatchLimits) -> None: ...
+    def __init__(
+        self,
+        link: Link,
+        limits: BatchLimits | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        retry_seconds: float = 0.05,
+    ) -> None:
+        """`retry_seconds` is the first pause between attempts; it doubles up to 2 s."""
+        self._link = link
+        self._limits = limits or BatchLimits()
+        self._clock = clock
+        self._retry_seconds = retry_seconds
+        self._batcher = Batcher(self._limits, BlockPool(num_blocks=0, block_size=1))
+        self._answers: dict[Sequence, Answer] = {}
+        self._ready = asyncio.Event()
+        self._has_work = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._num_connects = 0
+        self._num_failures = 0  # of connections that brought no result, in a row
+        self._is_stopped = False
 
     async def start(self) -> pb.ModelFacts:
-        """Connect (waits as long as the model loads) and begin to run steps."""
-        raise NotImplementedError
+        """Connect, which takes as long as the model loads, and begin to run steps."""
+        self._spawn(self._drive())
+        await self._ready.wait()
+        return self.facts
 
     async def stop(self) -> None:
         """End every stream with IncompleteGeneration and close the link."""
+        self._is_stopped = True
+        self._ready.clear()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for answer in self._answers.values():
+            answer.fail(IncompleteGeneration())
+        await self._link.close()
 
     @property
     def is_ready(self) -> bool:
         """Whether the replica is connected now."""
-        raise NotImplementedError
+        return self._ready.is_set()
 
     @property
     def stats(self) -> Stats:
-        raise NotImplementedError
+        """A snapshot."""
+        batcher = self._batcher
+        return Stats(
+            num_waiting=batcher.num_waiting,
+            num_running=batcher.num_running,
+            num_blocks=batcher.pool.num_blocks,
+            num_blocks_used=batcher.pool.num_used,
+            num_steps=batcher.num_steps,
+            num_tokens=batcher.num_tokens,
+            num_preemptions=batcher.num_preemptions,
+            num_reconnects=max(0, self._num_connects - 1),
+        )
 
-    def stream(
+    @asynccontextmanager
+    async def stream(
         self, request: GenerationRequest
-    ) -> AbstractAsyncContextManager[AsyncIterator[Token | Finish]]:
-        """Tokens as they are chosen, then one Finish.
+    ) -> AsyncIterator[AsyncIterator[Token | Finish]]:
+        """Tokens as they are chosen, then one Finish. Call it after `start`.
 
-        Entering raises Overloaded when the queue is full, and ValidationError when the sequence
-        can never fit the KV pool. Iterating raises RouterErrors: GenerationFailed,
-        ValidationError (the shard found the client at fault), IncompleteGeneration.
-        Leaving the context, also by cancellation, frees the sequence's blocks in the next step.
+        Entering raises Overloaded when the queue is full, ValidationError when the sequence can
+        never fit the KV pool, and IncompleteGeneration after `stop`. Iterating raises
+        GenerationFailed, ValidationError (the shard found the client at fault) or
+        IncompleteGeneration. Leaving the context, also by cancellation, frees the sequence's
+        blocks in the next step.
         """
-        raise NotImplementedError
+        if self._is_stopped:
+            raise IncompleteGeneration
+        answer = Answer(request, self.tokenizer, self._clock)
+        self._batcher.add(answer.sequence)
+        self._answers[answer.sequence] = answer
+        self._has_work.set()
+        try:
+            yield answer
+        finally:
+            del self._answers[answer.sequence]
+            self._drop(answer)
 
     async def prepare(self, request: pb.PrepareRequest) -> pb.PrepareReply:
         """Prepare a prompt with images on every rank; waits out a restart of the shards.
 
-        Raises ValidationError when the model's processor refuses, GenerationFailed when it
-        repeatedly took the shard down.
+        Raises ValidationError when the model's processor refuses it, and GenerationFailed when
+        the link is lost with it again and again.
         """
-        raise NotImplementedError
+        for num_failures in range(_NUM_PREPARATIONS_MAX):
+            await self._ready.wait()
+            try:
+                return await self._link.prepare(request)
+            except PreparationRefused as refusal:
+                raise ValidationError(str(refusal)) from refusal
+            except LinkLost as lost:
+                _logger.warning("a prompt could not be prepared: %s", lost)
+                await self._pause(num_failures)
+        raise GenerationFailed("its images could not be prepared")
+
+    async def _drive(self) -> None:
+        """Keep a connection, and run steps over it."""
+        while True:
+            await self._connect()
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(self._send_steps())
+                    tasks.create_task(self._settle_results())
+            except* LinkLost as lost:
+                _logger.warning("the replica is away: %s", lost.exceptions[0])
+            except* Exception as broken:
+                _logger.exception("the router is at fault", exc_info=broken)
+                self._abandon()
+            self._ready.clear()
+            self._num_failures += 1
+
+    async def _connect(self) -> None:
+        while True:
+            if self._num_failures:
+                await self._pause(self._num_failures - 1)
+            try:
+                facts = await self._link.connect()
+                break
+            except LinkLost as lost:
+                _logger.warning("the replica cannot be reached: %s", lost)
+                self._num_failures += 1
+        self._welcome(facts)
+
+    def _welcome(self, facts: pb.ModelFacts) -> None:
+        """The replica is connected and knows no sequence."""
+        if not self._num_connects:
+            self.tokenizer = Tokenizer(facts.tokenizer_json)
+        self.facts = facts
+        self._num_connects += 1
+        pool = BlockPool(num_blocks=facts.num_blocks, block_size=facts.block_size)
+        for delivery in self._batcher.reset(pool):
+            self._deliver(delivery)
+        self._ready.set()
+
+    def _pause(self, num_failures: int) -> Coroutine[None, None, None]:
+        return asyncio.sleep(min(self._retry_seconds * 2**num_failures, _RETRY_SECONDS_MAX))
+
+    async def _send_steps(self) -> None:
+        while True:
+            while (step := self._batcher.next_step()) is not None:
+                for joining in step.joining:
+                    self._note_start(joining.sequence_id)
+                await self._link.send(step)
+            self._has_work.clear()
+            await self._has_work.wait()
+
+    async def _settle_results(self) -> None:
+        while True:
+            result = await self._link.receive()
+            self._num_failures = 0
+            deliveries = self._batcher.settle(result)
+            self._has_work.set()
+            await asyncio.sleep(0)  # The next step goes out before anyone reads about this one.
+            for delivery in deliveries:
+                self._deliver(delivery)
+
+    def _deliver(self, delivery: Delivery) -> None:
+        """Give one sequence's news to its answer. A fault here ends that answer only."""
+        answer = self._answers.get(delivery.sequence)
+        if answer is None:
+            return
+        try:
+            if delivery.failure is not None:
+                self._handle_failure(answer, delivery.failure)
+            else:
+                answer.take(delivery)
+        except Exception:
+            _logger.exception("a result could not be delivered")
+            answer.fail(IncompleteGeneration())
+        if answer.is_over:
+            self._drop(answer)

@@ -37,8 +37,7 @@ def check_size(num_bytes: int, limits: ImageLimits) -> None:
     """Raises ValidationError when an encoded image is too long."""
     if num_bytes > limits.max_bytes:
         raise ValidationError(
-            f"Image size {num_bytes} bytes exceeds maximum allowed size of "
-            f"{limits.max_bytes} bytes"
+            f"Image size {num_bytes} bytes exceeds maximum allowed size of {limits.max_bytes} bytes"
         )
 
 
@@ -66,7 +65,8 @@ def _read_base64(text: bytes) -> bytes:
 
 
 def _decode(data: bytes, limits: ImageLimits) -> None:
-    from PIL import Image  # here, so that a router without images never loads it
+    # Here, so that a router without images never loads it.
+    from PIL import Image, UnidentifiedImageError
 
     # Our own limit takes the place of Pillow's, which warns first and refuses at twice the size.
     Image.MAX_IMAGE_PIXELS = None
@@ -78,7 +78,7 @@ def _decode(data: bytes, limits: ImageLimits) -> None:
             image.load()
     except ValidationError:
         raise
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise ValidationError(
             f"invalid image: not one of {', '.join(FORMATS)} ({len(data)} bytes)"
         ) from None

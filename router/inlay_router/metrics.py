@@ -1,13 +1,13 @@
 """What `/metrics` shows: TGI's names where TGI has one, `inlay_` names for the rest."""
 
 from collections.abc import Callable
+from functools import partial
 
 from prometheus_client import (
     CollectorRegistry,
     Counter,
     Gauge,
     Histogram,
-    disable_created_metrics,
     generate_latest,
 )
 
@@ -23,7 +23,6 @@ class Metrics:
     """The counters and histograms of one router; each has its own registry."""
 
     def __init__(self, max_total_tokens: int) -> None:
-        disable_created_metrics()
         self.registry = CollectorRegistry()
         self._counters: list[str] = []
         self.count = self._counter("tgi_request_count", "Requests received")
@@ -61,14 +60,14 @@ class Metrics:
         }
         for name, read in gauges.items():
             gauge = Gauge(name, name.replace("_", " "), registry=self.registry)
-            gauge.set_function(lambda read=read: read(generation.stats))
+            gauge.set_function(partial(_read, generation, read))
 
     def page(self) -> bytes:
         """Everything in Prometheus' text format.
 
         The client library appends `_total` to counters, which TGI's dashboards do not expect.
         """
-        page: bytes = generate_latest(self.registry)
+        page = generate_latest(self.registry)
         for name in self._counters:
             page = page.replace(f"{name}_total".encode(), name.encode())
         return page
@@ -85,3 +84,7 @@ class Metrics:
         buckets = tuple(width * count for count in range(1, _NUM_LINEAR_BUCKETS + 1))
         words = name.removeprefix("tgi_request_").replace("_", " ")
         return Histogram(name, f"Tokens: {words}", buckets=buckets, registry=self.registry)
+
+
+def _read(generation: Generation, read: Callable[[Stats], float]) -> float:
+    return read(generation.stats)

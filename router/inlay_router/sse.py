@@ -11,8 +11,8 @@ from msgspec import UNSET
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from inlay_router.admission import ValidGenerateRequest
-from inlay_router.answers import stream_details, token_body
-from inlay_router.errors import RouterError
+from inlay_router.bodies import stream_details, token_body
+from inlay_router.errors import IncompleteGeneration, RouterError
 from inlay_router.request import Finish, Token
 from inlay_router.schemas import ErrorBody, StreamEvent
 
@@ -43,6 +43,8 @@ def frame(body: msgspec.Struct) -> bytes:
 
 def error_frame(error: RouterError) -> bytes:
     """The event that ends a stream after its first byte, when it is too late for a status."""
+    if isinstance(error, IncompleteGeneration):
+        return frame(ErrorBody(f"{error} stream", f"{error.error_type}_stream"))
     return frame(ErrorBody(str(error), error.error_type))
 
 
@@ -63,12 +65,17 @@ class TokenFrames:
 
     def _event(self, token: Token, finish: Finish | None = None) -> bytes:
         self._num_events += 1
-        return frame(
-            StreamEvent(
-                index=self._num_events,
-                token=token_body(token),
-                top_tokens=[token_body(top) for top in token.top_tokens] or UNSET,
-                generated_text=finish and self._request.full_text(finish.generated_text),
-                details=finish and self._details(finish),
-            )
+        event = StreamEvent(
+            index=self._num_events,
+            token=token_body(token),
+            top_tokens=[token_body(top) for top in token.top_tokens] or UNSET,
+        )
+        return frame(event if finish is None else self._last(event, finish))
+
+    def _last(self, event: StreamEvent, finish: Finish) -> StreamEvent:
+        wants_details = self._request.parameters.wants_details
+        return msgspec.structs.replace(
+            event,
+            generated_text=self._request.full_text(finish.generated_text),
+            details=stream_details(self._request.generations[0], finish) if wants_details else None,
         )

@@ -101,9 +101,7 @@ def _check(holds: bool, otherwise: str) -> None:
 
 
 def _check_streaming(asked: GenerateParameters) -> None:
-    _check(
-        asked.best_of in (None, 1), "`best_of` != 1 is not supported when streaming tokens"
-    )
+    _check(asked.best_of in (None, 1), "`best_of` != 1 is not supported when streaming tokens")
     _check(
         not asked.decoder_input_details,
         "`decoder_input_details` == true is not supported when streaming tokens",

@@ -44,7 +44,8 @@ class PenaltyState:
             for token_id in prompt_ids:
                 self._place(token_id)
         for token_id in output_ids[self._num_outputs :]:
-            self._counts[self._place(token_id)] += 1
+            place = self._place(token_id)
+            self._counts[place] += 1
         self._num_outputs = len(output_ids)
 
     def _place(self, token_id: int) -> int:

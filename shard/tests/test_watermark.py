@@ -37,7 +37,7 @@ def test_a_plain_answer_is_not_detected() -> None:
 def test_green_logits_gain_delta_and_the_detector_agrees_on_which() -> None:
     logits = torch.zeros(2, VOCAB_SIZE)
     favour_green(logits, [7, 499])
-    assert set(logits.unique().tolist()) == {0.0, DELTA}
+    assert set(logits.flatten().tolist()) == {0.0, DELTA}
     for row, previous in enumerate([7, 499]):
         scores = [detect([previous, chosen], VOCAB_SIZE) for chosen in range(VOCAB_SIZE)]
         np.testing.assert_array_equal(np.array(scores) > 0, logits[row].numpy() > 0)

@@ -89,7 +89,7 @@ STAGES: tuple[EyeStage | LanguageStage, ...] = (
     EyeStage(name="eye", num_steps=2600, rate=0.005),
     LanguageStage(
         name="lookups",
-        num_steps=1500,
+        num_steps=1200,
         rate=0.004,
         decay=0.0,
         kinds=LOOKUPS,
@@ -97,7 +97,7 @@ STAGES: tuple[EyeStage | LanguageStage, ...] = (
     ),
     LanguageStage(
         name="everything",
-        num_steps=8000,
+        num_steps=6000,
         rate=0.004,
         decay=0.6,
         kinds=EVERYTHING,

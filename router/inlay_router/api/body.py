@@ -1,10 +1,10 @@
 """Reads the body of a request: declared as JSON, within its limit, of the right shape."""
 
 import re
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from inlay_router.errors import BadRequest, PayloadTooLarge, UnsupportedMediaType, ValidationError
 
@@ -15,7 +15,10 @@ _NUM_QUOTED = 60
 
 
 async def read_body(request: Request, kind: type[T], limit: int) -> T:
-    """The body as a `kind`. Raises RouterErrors, and ClientDisconnect when the client leaves."""
+    """The body as a `kind`.
+
+    Raises RouterErrors, and Starlette's ClientDisconnect when the client leaves.
+    """
     if not _JSON_TYPE.fullmatch(request.headers.get("content-type", "").strip()):
         raise UnsupportedMediaType("Expected request with `Content-Type: application/json`")
     return parse(await _read(request, limit), kind)
@@ -60,23 +63,16 @@ def _explain(words: str, data: bytes) -> str:
     path = path.removesuffix("`").removeprefix(".")
     if not path:
         return problem
-    return f"`{path}`: {problem}. Given: {_quote(_value_at(data, path))}"
+    return f"`{path}`: {problem}.{_given(data, path)}"
 
 
-def _value_at(data: bytes, path: str) -> Any:
-    """The value at a path like `parameters.stop[1]`."""
-    value = msgspec.json.decode(data)
-    for key, index in re.findall(r"([^.\[\]]+)|\[(\d+)\]", path):
-        if index and isinstance(value, list):
-            value = value[int(index)]
-        elif isinstance(value, dict):
-            value = value.get(key)
-    return value
-
-
-def _quote(value: object) -> str:
-    text = msgspec.json.encode(value).decode()
-    return text if len(text) <= _NUM_QUOTED else f"{text[:_NUM_QUOTED]}…"
-
-
-__all__ = ["ClientDisconnect", "parse", "read_body"]
+def _given(data: bytes, path: str) -> str:
+    """The value at a path like `parameters.stop[1]`, shortened, in words."""
+    try:
+        value = msgspec.json.decode(data)
+        for key, index in re.findall(r"([^.\[\]]+)|\[(\d+)\]", path):
+            value = value[int(index)] if index else value[key]
+        text = msgspec.json.encode(value).decode()
+    except (LookupError, TypeError, ValueError, RecursionError):
+        return ""  # the rest of the body is not JSON, or the path is not ours to follow
+    return f" Given: {text if len(text) <= _NUM_QUOTED else text[:_NUM_QUOTED] + '…'}"

@@ -45,7 +45,7 @@ def scripted_facts(*, num_blocks: int = 64, block_size: int = 16) -> pb.ModelFac
         block_size=block_size,
         max_position_embeddings=num_blocks * block_size,
         vocab_size=fast.get_vocab_size(),
-        eos_token_ids=[fast.token_to_id("</s>")],
+        eos_token_ids=fast.encode("</s>").ids,
         tokenizer_json=fast.to_str(),
         takes_images=True,
         bos_token="<s>",
@@ -56,7 +56,7 @@ def scripted_facts(*, num_blocks: int = 64, block_size: int = 16) -> pb.ModelFac
 def spell(answer: str) -> Choose:
     """A model that always answers `answer`, as tokens of `scripted_facts`, and then ends."""
     fast = FastTokenizer.from_str(scripted_facts().tokenizer_json)
-    reply = [*fast.encode(answer).ids, fast.token_to_id("</s>")]
+    reply = fast.encode(answer + "</s>").ids
     return lambda token_ids, num_prompt_tokens: reply[len(token_ids) - num_prompt_tokens]
 
 
@@ -106,14 +106,14 @@ class ScriptedShard:
     def prepare(self, request: pb.PrepareRequest) -> pb.PrepareReply:
         """Text by the tokenizer, NUM_TOKENS_AN_IMAGE placeholders for each image."""
         reply, digests = pb.PrepareReply(), hashlib.sha256()
-        image_id = self._fast.token_to_id("<image>")
+        placeholders = self._fast.encode("<image>").ids * NUM_TOKENS_AN_IMAGE
         for chunk in request.chunks:
             if chunk.WhichOneof("content") == "text":
                 reply.token_ids.extend(self._fast.encode(chunk.text).ids)
                 continue
             place = pb.ImagePlace(start=len(reply.token_ids), length=NUM_TOKENS_AN_IMAGE)
             reply.images.append(place)
-            reply.token_ids.extend([image_id] * NUM_TOKENS_AN_IMAGE)
+            reply.token_ids.extend(placeholders)
             digests.update(chunk.image.digest)
         reply.features_key = digests.digest()
         self.features.add(reply.features_key)
@@ -161,7 +161,7 @@ class ScriptedShard:
         if held is None:
             return  # it ended or failed meanwhile
         end = held.num_computed + num_tokens
-        assert 0 < num_tokens and end <= len(held.token_ids), f"row of {num_tokens} for {held!r}"
+        assert num_tokens > 0 and end <= len(held.token_ids), f"row of {num_tokens} for {held!r}"
         for position in range(held.num_computed, end):
             self._cache[self._slot(held, position)] = held.token_ids[position]
         self._report_prompt(held, end, result)

@@ -1,0 +1,162 @@
+"""One answer as it grows: detokenised, cut at stop sequences, and kept for its reader."""
+
+import asyncio
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Self
+
+from inlay_proto import generate_pb2 as pb
+from inlay_router.delivery import Delivery
+from inlay_router.detokenizer import detokenizer
+from inlay_router.errors import RouterError
+from inlay_router.request import Finish, FinishReason, GenerationRequest, Token, TopToken
+from inlay_router.sequence import Sequence
+from inlay_router.stop import StopMatcher
+from inlay_router.tokenizer import Tokenizer
+
+_REASONS = {
+    pb.END_REASON_LENGTH: FinishReason.LENGTH,
+    pb.END_REASON_EOS_TOKEN: FinishReason.EOS_TOKEN,
+}
+
+
+class Answer:
+    """An async iterator of Tokens and one Finish, for one reader, filled without ever waiting.
+
+    What a slow reader has not read yet is bounded by the length of the answer.
+    """
+
+    def __init__(
+        self, request: GenerationRequest, tokenizer: Tokenizer, clock: Callable[[], float]
+    ) -> None:
+        self.sequence = Sequence.of(request)
+        self.num_repairs = 0
+        """Times that its image features were prepared again since its last token."""
+        self._request = request
+        self._tokenizer = tokenizer
+        self._clock = clock
+        self._detokenizer = detokenizer(tokenizer, request.prompt.token_ids)
+        self._stops = StopMatcher(request.stop)
+        self._texts: list[str] = []
+        self._num_tokens = 0
+        self._prompt_logprobs = _no_logprobs(request)
+        self._submitted_at = clock()
+        self._started_at: float | None = None
+        self._unread: deque[Token | Finish] = deque()
+        self._error: RouterError | None = None
+        self._is_over = False
+        self._reader: asyncio.Future[None] | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will come: it has its Finish or an error."""
+        return self._is_over
+
+    def start(self) -> None:
+        """The first step with it is about to be sent. Later calls change nothing."""
+        if self._started_at is None:
+            self._started_at = self._clock()
+
+    def take(self, delivery: Delivery) -> None:
+        """Add what a step brought. Nothing is added behind a stop sequence."""
+        if self._is_over:
+            return
+        self.num_repairs = 0
+        if (news := delivery.prompt_logprobs) is not None:
+            self._prompt_logprobs[news.start : news.start + len(news.logprobs)] = news.logprobs
+        tops = self._top_tokens(delivery.top_tokens)
+        for token_id, logprob, top in zip(delivery.token_ids, delivery.logprobs, tops):
+            self._add(token_id, logprob, top)
+            if self._is_over:
+                break
+        if delivery.ending is not None and not self._is_over:
+            self._finish(_REASONS[delivery.ending])
+        self._wake()
+
+    def fail(self, error: RouterError) -> None:
+        """End the answer with an error, which the reader gets behind the tokens so far."""
+        if not self._is_over:
+            self._is_over = True
+            self._error = error
+            self._wake()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Token | Finish:
+        while not self._unread:
+            if self._error is not None:
+                raise self._error
+            if self._is_over:
+                raise StopAsyncIteration
+            self._reader = asyncio.get_running_loop().create_future()
+            await self._reader
+        return self._unread.popleft()
+
+    def _wake(self) -> None:
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
+
+    def _add(self, token_id: int, logprob: float, top_tokens: tuple[TopToken, ...]) -> None:
+        is_special = self._tokenizer.is_special(token_id)
+        num_kept = None
+        if is_special:
+            text = self._tokenizer.text(token_id)
+        else:
+            text = self._detokenizer.push(token_id)
+            num_kept = self._stops.feed(text)
+            if num_kept is not None:
+                text = text[:num_kept]
+            self._texts.append(text)
+        self._num_tokens += 1
+        self._unread.append(
+            Token(
+                token_id=token_id,
+                text=text,
+                logprob=logprob,
+                is_special=is_special,
+                top_tokens=top_tokens,
+            )
+        )
+        if num_kept is not None:
+            self._finish(FinishReason.STOP_SEQUENCE)
+
+    def _top_tokens(self, message: pb.TopTokens | None) -> Iterator[tuple[TopToken, ...]]:
+        """The likeliest tokens at each position, without end when none were asked for."""
+        if message is None:
+            yield from itertools.repeat(())
+            return
+        pairs = zip(message.token_ids, message.logprobs, strict=True)
+        tops = [self._top_token(token_id, logprob) for token_id, logprob in pairs]
+        width = self._request.top_n_tokens
+        for start in range(0, len(tops), width):
+            yield tuple(tops[start : start + width])
+
+    def _top_token(self, token_id: int, logprob: float) -> TopToken:
+        return TopToken(
+            token_id=token_id,
+            text=self._tokenizer.text(token_id),
+            logprob=logprob,
+            is_special=self._tokenizer.is_special(token_id),
+        )
+
+    def _finish(self, reason: FinishReason) -> None:
+        now = self._clock()
+        started_at = now if self._started_at is None else self._started_at
+        self._is_over = True
+        self._unread.append(
+            Finish(
+                reason=reason,
+                generated_text="".join(self._texts),
+                num_generated_tokens=self._num_tokens,
+                prompt_logprobs=tuple(self._prompt_logprobs),
+                queue_seconds=started_at - self._submitted_at,
+                inference_seconds=now - started_at,
+            )
+        )
+
+
+def _no_logprobs(request: GenerationRequest) -> list[float | None]:
+    num_wanted = len(request.prompt.token_ids) if request.wants_prompt_logprobs else 0
+    return [None] * num_wanted

@@ -1,0 +1,112 @@
+"""`/generate`, `/generate_stream`, and `/`, which is either as the body says."""
+
+import logging
+from collections.abc import AsyncIterator, Sequence
+
+import msgspec
+from sse_starlette import EventSourceResponse
+from starlette.responses import Response
+
+from inlay_router.admission import ValidGenerateRequest
+from inlay_router.bodies import Generated, answer_of, best_first, collect
+from inlay_router.api.body import read_body
+from inlay_router.api.responses import json_response
+from inlay_router.api.route import until_client_leaves
+from inlay_router.call import Call, answer_headers, stream_headers
+from inlay_router.errors import IncompleteGeneration, RouterError
+from inlay_router.request import Finish, GenerationRequest, Token
+from inlay_router.schemas import GenerateAnswer, GenerateBody, GenerateParameters
+from inlay_router.sse import TokenFrames, error_frame, event_stream
+from inlay_router.tasks import together
+
+_log = logging.getLogger(__name__)
+
+
+async def generate(call: Call) -> Response:
+    """One answer, when it is complete."""
+    answer, headers = await _answer(call, await _body(call))
+    return json_response(answer, headers=headers)
+
+
+async def generate_stream(call: Call) -> Response:
+    """One event a token, as they come."""
+    return await _stream(call, await _body(call))
+
+
+async def compat_generate(call: Call) -> Response:
+    """A stream when `stream` is true, else an array of one answer; with the prompt by default."""
+    body = _with_full_text(await _body(call))
+    if body.stream:
+        return await _stream(call, body)
+    answer, headers = await _answer(call, body)
+    return json_response([answer], headers=headers)
+
+
+async def _body(call: Call) -> GenerateBody:
+    return await read_body(call.request, GenerateBody, call.service.config.payload_limit)
+
+
+def _with_full_text(body: GenerateBody) -> GenerateBody:
+    """`return_full_text` is true on `/` unless the client says otherwise, as for TGI's local
+    models. Absent `parameters` stay what they mean: sampling."""
+    parameters = body.parameters or GenerateParameters(do_sample=True)
+    if parameters.return_full_text is not None:
+        return body
+    parameters = msgspec.structs.replace(parameters, return_full_text=True)
+    return msgspec.structs.replace(body, parameters=parameters)
+
+
+async def _answer(call: Call, body: GenerateBody) -> tuple[GenerateAnswer, dict[str, str]]:
+    """The answer and its headers. The client may leave at any time."""
+    service = call.service
+    call.resources.enter_context(service.permits.take())
+    async with until_client_leaves(call.request):
+        valid = await service.admission.admit(body, is_streaming=False)
+        call.resources.enter_context(service.permits.take(valid.parameters.best_of - 1))
+        call.admit(valid)
+        generated = await together(_generate(call, one) for one in valid.generations)
+    generated = best_first(generated)
+    finish = generated[0].finish
+    call.succeed(finish)
+    answer = answer_of(valid, generated, service.generation.tokenizer)
+    return answer, answer_headers(call, valid, finish)
+
+
+async def _generate(call: Call, request: GenerationRequest) -> Generated:
+    async with call.service.generation.stream(request) as items:
+        return await collect(request, items)
+
+
+async def _stream(call: Call, body: GenerateBody) -> EventSourceResponse:
+    """Everything that can be refused is refused here, before the headers go."""
+    service = call.service
+    call.resources.enter_context(service.permits.take())
+    async with until_client_leaves(call.request):
+        valid = await service.admission.admit(body, is_streaming=True)
+        (request,) = valid.generations
+        items = await call.resources.enter_async_context(service.generation.stream(request))
+    call.admit(valid)
+    return event_stream(_frames(call, valid, items), stream_headers(service.facts, valid))
+
+
+async def _frames(
+    call: Call, valid: ValidGenerateRequest, batches: AsyncIterator[Sequence[Token | Finish]]
+) -> AsyncIterator[bytes]:
+    """Events as they go to the client; a fault becomes the last of them."""
+    frames = TokenFrames(valid)
+    try:
+        async for items in batches:
+            call.produce()
+            if isinstance(items[-1], Finish):
+                call.succeed(items[-1])
+            yield frames.write(items)
+        if not call.is_settled:
+            raise IncompleteGeneration
+    except RouterError as error:
+        call.fail(error)
+        yield error_frame(error)
+    except Exception:
+        _log.exception("a stream failed")
+        fault = RouterError("Internal server error")
+        call.fail(fault)
+        yield error_frame(fault)

@@ -1,0 +1,65 @@
+"""A generation route: an ASGI endpoint that gives back what a call held once it is over."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from inlay_router.api.responses import error_response
+from inlay_router.call import Call
+from inlay_router.errors import RouterError
+from inlay_router.service import Service
+
+Handler = Callable[[Call], Awaitable[Response]]
+"""Makes the response; what it enters into `call.resources` is held until that has been sent."""
+
+
+class GenerationRoute:
+    """Answers with what `handler` makes, or with the error that it raises."""
+
+    def __init__(self, service: Service, handler: Handler) -> None:
+        self._service = service
+        self._handler = handler
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One HTTP call. However it ends, its permits and sequences are free afterwards."""
+        async with AsyncExitStack() as resources:
+            request = Request(scope, receive)
+            call = Call(service=self._service, request=request, resources=resources)
+            resources.callback(call.end)
+            try:
+                response = await self._handler(call)
+            except ClientDisconnect:
+                return
+            except RouterError as error:
+                call.fail(error)
+                response = error_response(error)
+            await response(scope, receive, send)
+
+
+@asynccontextmanager
+async def until_client_leaves(request: Request) -> AsyncIterator[None]:
+    """Cancel the block when the client goes away, and raise ClientDisconnect.
+
+    The body must have been read: from then on, nothing but the end comes from the client.
+    """
+    try:
+        async with asyncio.timeout(None) as deadline:
+            watch = asyncio.create_task(_watch(request, deadline))
+            try:
+                yield
+            finally:
+                watch.cancel()
+    except TimeoutError:
+        if deadline.expired():
+            raise ClientDisconnect from None
+        raise
+
+
+async def _watch(request: Request, deadline: asyncio.Timeout) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    deadline.reschedule(asyncio.get_running_loop().time())

@@ -1,0 +1,70 @@
+"""`/health`, `/info` and `/metrics`: what the server says of itself."""
+
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from inlay_router.api.responses import json_response
+from inlay_router.metrics import CONTENT_TYPE
+from inlay_router.schemas import ErrorBody, InfoAnswer
+from inlay_router.service import Service
+from inlay_router.version import VERSION
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def health(service: Service) -> Endpoint:
+    """200 with nothing in it while the model is connected."""
+
+    async def answer(request: Request) -> Response:
+        if service.generation.is_ready:
+            return Response()
+        body = ErrorBody("unhealthy", "healthcheck")
+        return json_response(body, status=HTTPStatus.SERVICE_UNAVAILABLE)
+
+    return answer
+
+
+def info(service: Service) -> Endpoint:
+    """The model and the limits."""
+    config, limits, facts = service.config, service.limits, service.facts
+    body = InfoAnswer(
+        model_id=facts.model_id,
+        model_sha=None,
+        model_pipeline_tag=None,
+        max_concurrent_requests=config.max_concurrent_requests,
+        max_best_of=limits.max_best_of,
+        max_stop_sequences=limits.max_stop_sequences,
+        max_input_tokens=limits.max_input_tokens,
+        max_total_tokens=limits.max_total_tokens,
+        validation_workers=1,
+        max_client_batch_size=1,
+        router="inlay-router",
+        version=VERSION,
+        sha=None,
+        docker_label=None,
+        model_type=facts.model_type,
+        model_dtype=facts.dtype,
+        model_device_type=facts.device.partition(":")[0],
+        num_shard=facts.num_shards,
+        max_batch_prefill_tokens=config.max_batch_prefill_tokens,
+        max_batch_size=config.max_batch_size,
+        takes_images=limits.takes_images,
+        has_grammars=limits.has_grammars,
+    )
+
+    async def answer(request: Request) -> Response:
+        return json_response(body)
+
+    return answer
+
+
+def metrics(service: Service) -> Endpoint:
+    """Prometheus' text format."""
+
+    async def answer(request: Request) -> Response:
+        return Response(service.metrics.page(), media_type=CONTENT_TYPE)
+
+    return answer

@@ -1,0 +1,121 @@
+"""One running generation as the router keeps it: all that is needed to run it on, or again."""
+
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Self
+
+from inlay_proto import generate_pb2 as pb
+from inlay_router.request import GenerationRequest
+
+
+class State(Enum):
+    """Where a sequence stands. The batcher sets it."""
+
+    OUTSIDE = auto()
+    """Not with the batcher: not added yet, or ended, cancelled or failed."""
+    WAITING = auto()
+    """In the queue; it owns no block, and no shard knows it."""
+    RUNNING = auto()
+    """On the shards, and takes part in steps."""
+
+
+@dataclass(kw_only=True, slots=True, eq=False)
+class Sequence:
+    """Token ids, block table and progress of one request.
+
+    Positions of a running sequence, in half-open intervals:
+
+        [0, num_computed)              computed, and the result is back
+        [num_computed, num_scheduled)  in steps that are in flight
+        [num_scheduled, num_visible)   to be scheduled: one token in decode, many in prefill
+
+    where num_visible = len(token_ids) + num_pending: a token that a step in flight will choose can
+    be scheduled already, because the shard appends it by itself.
+    """
+
+    request: GenerationRequest
+    num_prompt_tokens: int
+    num_tokens_max: int
+    """Prompt and answer when `max_new_tokens` are reached."""
+    token_ids: list[int]
+    """Prompt, then the answer as far as results are back."""
+    state: State = State.OUTSIDE
+    sequence_id: int = 0
+    """Its name on the shards, a new one each time that it joins; 0 while it is not running."""
+    block_ids: list[int] = field(default_factory=list)
+    """Block i holds positions [i * block_size, (i + 1) * block_size)."""
+    num_computed: int = 0
+    num_scheduled: int = 0
+    num_pending: int = 0
+    """Tokens that steps in flight will choose."""
+    num_reached: int = 0
+    """The most that `num_computed` ever was; unlike it, never set back."""
+    num_deaths: int = 0
+    """Times that the replica died in a step with this sequence since `num_reached` last grew."""
+
+    @classmethod
+    def of(cls, request: GenerationRequest) -> Self:
+        """A sequence that has not begun."""
+        token_ids = list(request.prompt.token_ids)
+        return cls(
+            request=request,
+            num_prompt_tokens=len(token_ids),
+            num_tokens_max=len(token_ids) + request.max_new_tokens,
+            token_ids=token_ids,
+        )
+
+    @property
+    def num_answer_tokens(self) -> int:
+        """Tokens of the answer whose results are back."""
+        return len(self.token_ids) - self.num_prompt_tokens
+
+    @property
+    def num_unscheduled(self) -> int:
+        """Tokens that the next row could compute; 0 once the last token of the answer is chosen."""
+        num_visible = len(self.token_ids) + self.num_pending
+        return num_visible - self.num_scheduled if num_visible < self.num_tokens_max else 0
+
+    def schedule(self, num_tokens: int) -> bool:
+        """Put tokens in a step that is about to be sent; returns whether the row chooses one."""
+        self.num_scheduled += num_tokens
+        is_choosing = self.num_scheduled == len(self.token_ids) + self.num_pending
+        self.num_pending += is_choosing
+        return is_choosing
+
+    def confirm(self, num_tokens: int, *, is_choosing: bool) -> None:
+        """The result of a step with `num_tokens` of this sequence is back."""
+        self.num_computed += num_tokens
+        self.num_pending -= is_choosing
+        if self.num_computed > self.num_reached:
+            self.num_reached = self.num_computed
+            self.num_deaths = 0
+
+    def withdraw(self) -> list[int]:
+        """Forget all that the shards hold of it; returns the blocks that it owned."""
+        block_ids, self.block_ids = self.block_ids, []
+        self.sequence_id = self.num_computed = self.num_scheduled = self.num_pending = 0
+        self.state = State.OUTSIDE
+        return block_ids
+
+    def to_message(self) -> pb.Sequence:
+        """What a shard must learn so that it can run on from here."""
+        request = self.request
+        return pb.Sequence(
+            sequence_id=self.sequence_id,
+            token_ids=self.token_ids,
+            num_prompt_tokens=self.num_prompt_tokens,
+            max_new_tokens=request.max_new_tokens,
+            features_key=request.prompt.features_key,
+            sampling=request.sampling,
+            grammar=request.grammar,
+            top_n_tokens=request.top_n_tokens,
+            prompt_logprobs=request.wants_prompt_logprobs,
+        )
+
+    def __repr__(self) -> str:
+        return (
+            f"Sequence({self.state.name.lower()} {self.sequence_id}, blocks {self.block_ids},"
+            f" {self.num_prompt_tokens} prompt tokens,"
+            f" {self.num_answer_tokens} of {self.request.max_new_tokens} answer tokens,"
+            f" {self.num_scheduled} scheduled, {self.num_computed} computed)"
+        )
