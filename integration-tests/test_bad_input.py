@@ -124,9 +124,7 @@ def test_it_is_refused_in_words(
     assert words in got["error"]
 
 
-def test_a_neighbour_goes_on_undisturbed(
-    server: Server, undisturbed: list[dict[str, Any]]
-) -> None:
+def test_a_neighbour_goes_on_undisturbed(server: Server, undisturbed: list[dict[str, Any]]) -> None:
     def annoy() -> None:
         for _, body, status, _, _ in BAD:
             assert post(server.url + "/generate", body)[0] == status

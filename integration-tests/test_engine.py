@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import torch
 from harness import EXAMPLES, Server, markdown, serve, stream
-from inlay.model_folder import EMBEDDED_MODEL
 from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
+
+from inlay.model_folder import EMBEDDED_MODEL
 
 NUM_NEW_TOKENS = 24
 PICTURES = sorted(path for path in EXAMPLES.iterdir() if path.suffix in (".png", ".jpg"))
@@ -23,9 +24,7 @@ def crowd() -> list[tuple[Path | None, str]]:
         "How many objects are there?\n\n",
         "Extract the objects as JSON.\n\n",
     ]
-    seen = [
-        (PICTURES[n % len(PICTURES)], question) for n, question in enumerate(questions * 4)
-    ]
+    seen = [(PICTURES[n % len(PICTURES)], question) for n, question in enumerate(questions * 4)]
     return [*seen, (None, "hello"), (None, "a b " * 40), (None, "Ünïcödé 😀 ?"), (None, "1 2 3 4")]
 
 

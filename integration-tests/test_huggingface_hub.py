@@ -5,9 +5,12 @@ import json
 
 import pytest
 from harness import EXAMPLES, Server, data_uri
-from huggingface_hub import AsyncInferenceClient, InferenceClient
+from huggingface_hub import (
+    AsyncInferenceClient,
+    InferenceClient,
+    TextGenerationInputGrammarType,
+)
 from huggingface_hub.errors import HfHubHTTPError, ValidationError
-from huggingface_hub.inference._generated.types import TextGenerationInputGrammarType
 
 PROMPT = f"![]({data_uri(EXAMPLES / 'shapes.png')})What is this a picture of?\n\n"
 ANSWER = "a red circle and two blue squares"

@@ -154,7 +154,9 @@ async def run(router: Group, replica: Group, drain_seconds: float) -> int:
     keepers = [asyncio.create_task(group.keep_running()) for group in (replica, router)]
     signalled = asyncio.create_task(stopping.wait())
     await asyncio.wait([*keepers, signalled], return_when=asyncio.FIRST_COMPLETED)
-    causes = [str(failure) for keeper in keepers if keeper.done() and (failure := keeper.exception())]
+    causes = [
+        str(failure) for keeper in keepers if keeper.done() and (failure := keeper.exception())
+    ]
     for task in (*keepers, signalled):
         task.cancel()
     await asyncio.gather(*keepers, signalled, return_exceptions=True)

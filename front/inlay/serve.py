@@ -152,4 +152,3 @@ def router_commands(
         inherited_fds=(listener.fileno(),),
     )
     return lambda: [command]
-

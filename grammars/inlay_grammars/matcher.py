@@ -63,6 +63,7 @@ class Matcher:
             self.renew()
             num_taken = self._try_consume(token_ids)
         if error := self.error:
+            self.renew()
             raise GrammarError(f"the grammar cannot be followed any further: {error}")
         if num_taken < len(token_ids):
             self._native.rollback(num_taken)

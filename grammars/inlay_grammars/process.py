@@ -70,7 +70,8 @@ class CompileProcess:
             raise ProcessEnded
         self._num_requests += 1
         request_id = self._num_requests
-        answer = self._waiting[request_id] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[wire.Message] = asyncio.get_running_loop().create_future()
+        self._waiting[request_id] = answer
         try:
             await self._send({"id": request_id, "kind": kind, "value": value})
             return await answer

@@ -1,8 +1,9 @@
 """A byte-level tokenizer made on the spot, and a compiler for logits wider than it."""
 
 import pytest
-from inlay_grammars.compiler import GrammarCompiler
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from inlay_grammars.compiler import GrammarCompiler
 
 SPECIAL_TOKENS = ["<|endoftext|>", "<|im_end|>", "<image>"]
 TEXTS = [

@@ -3,8 +3,9 @@
 import json
 
 import pytest
-from inlay_grammars.backend import Backend, UnsupportedTokenizer
 from tokenizers import AddedToken, Tokenizer, models
+
+from inlay_grammars.backend import Backend, UnsupportedTokenizer
 
 
 def test_masks_are_as_wide_as_the_logits(tokenizer: Tokenizer) -> None:

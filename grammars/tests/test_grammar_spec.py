@@ -3,6 +3,7 @@
 import json
 
 import pytest
+
 from inlay_grammars.spec import GrammarError, GrammarSpec, SpecLimits, check_size, parse_schema
 
 LIMITS = SpecLimits(max_bytes=200, max_depth=5, max_refs=2, max_alternatives=4, max_regex_bytes=10)

@@ -66,8 +66,8 @@ class Answer:
         if (news := delivery.prompt_logprobs) is not None:
             self._prompt_logprobs[news.start : news.start + len(news.logprobs)] = news.logprobs
         tops = self._top_tokens(delivery.top_tokens)
-        for token_id, logprob, top in zip(delivery.token_ids, delivery.logprobs, tops):
-            self._add(token_id, logprob, top)
+        for token_id, logprob in zip(delivery.token_ids, delivery.logprobs, strict=True):
+            self._add(token_id, logprob, next(tops))
             if self._is_over:
                 break
         if delivery.ending is not None and not self._is_over:
@@ -93,6 +93,12 @@ class Answer:
             self._reader = asyncio.get_running_loop().create_future()
             await self._reader
         return self._unread.popleft()
+
+    def take_unread(self) -> list[Token | Finish]:
+        """What has come and was not read yet, without waiting; the iteration goes on behind it."""
+        unread = list(self._unread)
+        self._unread.clear()
+        return unread
 
     def _wake(self) -> None:
         if self._reader is not None and not self._reader.done():

@@ -78,14 +78,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     defaults = RouterConfig(shard_addresses=())
     for flag in FLAGS:
         default = getattr(defaults, flag.field)
-        shown = "from the model" if default is None else f"{default:g}" if flag.type is float else default
         group.add_argument(
             f"--{flag.name}",
             dest=flag.field,
             type=flag.type,
             metavar=flag.metavar,
             default=default,
-            help=f"{flag.help} ({shown})",
+            help=f"{flag.help} ({'from the model' if default is None else default})",
         )
     group.add_argument(
         "--allow-private-images",

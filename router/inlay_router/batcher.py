@@ -1,6 +1,7 @@
 """Decides what each step computes, and whose each block of the KV pool is; no I/O, no clock."""
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from inlay_proto import generate_pb2 as pb
@@ -52,6 +53,11 @@ class Batcher:
         return self._pool
 
     @property
+    def running(self) -> Mapping[int, Sequence]:
+        """Sequences that take part in steps, by the id that the shards know."""
+        return self._running
+
+    @property
     def num_waiting(self) -> int:
         """Sequences in the queue."""
         return len(self._waiting)
@@ -86,6 +92,13 @@ class Batcher:
         elif sequence.state is State.WAITING:
             self._waiting.remove(sequence)
             sequence.state = State.OUTSIDE
+
+    def clear(self) -> None:
+        """Drop every sequence; only `reset` may follow."""
+        for sequence in (*self._running.values(), *self._waiting):
+            sequence.withdraw()
+        self._running.clear()
+        self._waiting.clear()
 
     def next_step(self) -> pb.Step | None:
         """The step to send now, or None when there is nothing to do until a result is back."""

@@ -38,15 +38,13 @@ class Generated:
         return sum(token.logprob for token in self.tokens) / max(len(self.tokens), 1)
 
 
-async def collect(
-    request: GenerationRequest, batches: AsyncIterator[Sequence[Token | Finish]]
-) -> Generated:
+async def collect(request: GenerationRequest, items: AsyncIterator[Token | Finish]) -> Generated:
     """Wait for all of a generation. Raises what it raises."""
     tokens: list[Token] = []
-    async for items in batches:
-        tokens += [item for item in items if isinstance(item, Token)]
-        if isinstance(items[-1], Finish):
-            return Generated(request=request, tokens=tuple(tokens), finish=items[-1])
+    async for item in items:
+        if isinstance(item, Finish):
+            return Generated(request=request, tokens=tuple(tokens), finish=item)
+        tokens.append(item)
     raise IncompleteGeneration
 
 

@@ -1,7 +1,7 @@
 """Every way a request can fail, and the one table that maps each to HTTP.
 
     RouterError
-    ├── ValidationError          422  validation             the client sent something that cannot be served
+    ├── ValidationError          422  validation             what the client sent cannot be served
     ├── BadRequest               400  bad_request            the body is not JSON
     ├── PayloadTooLarge          413  payload_too_large      the body exceeds its limit
     ├── UnsupportedMediaType     415  unsupported_media_type the body is not declared as JSON

@@ -5,7 +5,6 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 from inlay_proto import generate_pb2 as pb
 from inlay_router.answer import Answer
@@ -19,8 +18,9 @@ from inlay_router.errors import (
     ValidationError,
 )
 from inlay_router.links.link import Link, LinkLost, PreparationRefused
-from inlay_router.request import Finish, GenerationRequest, Token
+from inlay_router.request import GenerationRequest
 from inlay_router.sequence import Sequence
+from inlay_router.stats import Stats
 from inlay_router.tokenizer import Tokenizer
 
 _logger = logging.getLogger(__name__)
@@ -30,28 +30,6 @@ _NUM_PREPARATIONS_MAX = 5
 _NUM_REPAIRS_MAX = 3
 """Times that features may be gone when a sequence joins, without a token between."""
 _RETRY_SECONDS_MAX = 2.0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Stats:
-    """What the metrics page shows of the engine; those below `num_steps` never fall."""
-
-    num_waiting: int
-    """Sequences in the queue."""
-    num_running: int
-    """Sequences that take part in steps."""
-    num_blocks: int
-    """Blocks of the KV pool."""
-    num_blocks_used: int
-    """Blocks that sequences own."""
-    num_steps: int
-    """Steps sent."""
-    num_tokens: int
-    """Tokens of answers."""
-    num_preemptions: int
-    """Times that a sequence gave its blocks to another."""
-    num_reconnects: int
-    """Times that the replica was lost and came back."""
 
 
 class Generation:
@@ -86,17 +64,18 @@ class Generation:
 
     async def start(self) -> pb.ModelFacts:
         """Connect, which takes as long as the model loads, and begin to run steps."""
+        await self._connect()
         self._spawn(self._drive())
-        await self._ready.wait()
         return self.facts
 
     async def stop(self) -> None:
         """End every stream with IncompleteGeneration and close the link."""
         self._is_stopped = True
-        self._ready.clear()
-        for task in self._tasks:
+        self._ready.set()  # whoever waits for it sees the end
+        tasks = list(self._tasks)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         for answer in self._answers.values():
             answer.fail(IncompleteGeneration())
         await self._link.close()
@@ -104,7 +83,7 @@ class Generation:
     @property
     def is_ready(self) -> bool:
         """Whether the replica is connected now."""
-        return self._ready.is_set()
+        return self._ready.is_set() and not self._is_stopped
 
     @property
     def stats(self) -> Stats:
@@ -122,9 +101,7 @@ class Generation:
         )
 
     @asynccontextmanager
-    async def stream(
-        self, request: GenerationRequest
-    ) -> AsyncIterator[AsyncIterator[Token | Finish]]:
+    async def stream(self, request: GenerationRequest) -> AsyncIterator[Answer]:
         """Tokens as they are chosen, then one Finish. Call it after `start`.
 
         Entering raises Overloaded when the queue is full, ValidationError when the sequence can
@@ -153,6 +130,8 @@ class Generation:
         """
         for num_failures in range(_NUM_PREPARATIONS_MAX):
             await self._ready.wait()
+            if self._is_stopped:
+                raise IncompleteGeneration
             try:
                 return await self._link.prepare(request)
             except PreparationRefused as refusal:
@@ -163,9 +142,8 @@ class Generation:
         raise GenerationFailed("its images could not be prepared")
 
     async def _drive(self) -> None:
-        """Keep a connection, and run steps over it."""
+        """Run steps over the connection; when it is lost, over the next."""
         while True:
-            await self._connect()
             try:
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._send_steps())
@@ -173,12 +151,14 @@ class Generation:
             except* LinkLost as lost:
                 _logger.warning("the replica is away: %s", lost.exceptions[0])
             except* Exception as broken:
-                _logger.exception("the router is at fault", exc_info=broken)
+                _logger.error("the router is at fault, every stream ends", exc_info=broken)
                 self._abandon()
             self._ready.clear()
             self._num_failures += 1
+            await self._connect()
 
     async def _connect(self) -> None:
+        """Try until the replica is there."""
         while True:
             if self._num_failures:
                 await self._pause(self._num_failures - 1)
@@ -201,14 +181,13 @@ class Generation:
             self._deliver(delivery)
         self._ready.set()
 
-    def _pause(self, num_failures: int) -> Coroutine[None, None, None]:
-        return asyncio.sleep(min(self._retry_seconds * 2**num_failures, _RETRY_SECONDS_MAX))
+    async def _pause(self, num_failures: int) -> None:
+        await asyncio.sleep(min(self._retry_seconds * 2**num_failures, _RETRY_SECONDS_MAX))
 
     async def _send_steps(self) -> None:
         while True:
             while (step := self._batcher.next_step()) is not None:
-                for joining in step.joining:
-                    self._note_start(joining.sequence_id)
+                self._note_starts(step)
                 await self._link.send(step)
             self._has_work.clear()
             await self._has_work.wait()
@@ -238,3 +217,45 @@ class Generation:
             answer.fail(IncompleteGeneration())
         if answer.is_over:
             self._drop(answer)
+
+    def _handle_failure(self, answer: Answer, failure: pb.RowFailure) -> None:
+        match failure.kind:
+            case pb.RowFailure.KIND_FEATURES_MISSING if answer.num_repairs < _NUM_REPAIRS_MAX:
+                answer.num_repairs += 1
+                self._spawn(self._repair(answer))
+            case pb.RowFailure.KIND_INVALID:
+                answer.fail(ValidationError(failure.message))
+            case _:
+                answer.fail(GenerationFailed(failure.message))
+
+    async def _repair(self, answer: Answer) -> None:
+        """Prepare the images of an answer once more, and let its sequence join again."""
+        preparation = answer.sequence.request.prompt.preparation
+        try:
+            if preparation is not None:
+                await self.prepare(preparation)
+        except RouterError as error:
+            answer.fail(error)
+        if answer.sequence in self._answers and not answer.is_over:
+            self._batcher.resume(answer.sequence)
+            self._has_work.set()
+
+    def _note_starts(self, step: pb.Step) -> None:
+        for joining in step.joining:
+            sequence = self._batcher.running[joining.sequence_id]
+            if (answer := self._answers.get(sequence)) is not None:
+                answer.start()
+
+    def _drop(self, answer: Answer) -> None:
+        self._batcher.cancel(answer.sequence)
+        self._has_work.set()
+
+    def _abandon(self) -> None:
+        self._batcher.clear()
+        for answer in self._answers.values():
+            answer.fail(IncompleteGeneration())
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

@@ -11,7 +11,8 @@ from prometheus_client import (
     generate_latest,
 )
 
-from inlay_router.generation import Generation, Stats
+from inlay_router.generation import Generation
+from inlay_router.stats import Stats
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 

@@ -20,7 +20,17 @@ from inlay_training.questions import (
     small_talk,
     vary,
 )
-from inlay_training.tokenizer import AROUND_IMAGE, ASSISTANT, END, IMAGE, SYSTEM, USER, WHOLE_IMAGE
+from inlay_training.tokenizer import (
+    AROUND_IMAGE,
+    ASSISTANT,
+    END,
+    IMAGE,
+    PAD,
+    SYSTEM,
+    USER,
+    WHOLE_IMAGE,
+    token_id,
+)
 from inlay_training.world import Scene
 
 NOT_TAUGHT = -100
@@ -77,12 +87,13 @@ class Writer:
         self._form_weights = list(forms.values())
         self._rng = rng
         self._encode = lru_cache(200_000)(self._encode_text)
-        ids = tokenizer.convert_tokens_to_ids([AROUND_IMAGE, WHOLE_IMAGE, IMAGE])
-        around, whole, image = ids
-        ids = tokenizer.convert_tokens_to_ids([SYSTEM, USER, ASSISTANT])
-        self._system, self._user, self._assistant = ids
-        self._end = tokenizer.convert_tokens_to_ids(END)
-        self._pad = tokenizer.pad_token_id
+        around, whole, image = (
+            token_id(tokenizer, token) for token in (AROUND_IMAGE, WHOLE_IMAGE, IMAGE)
+        )
+        self._system, self._user, self._assistant, self._end = (
+            token_id(tokenizer, token) for token in (SYSTEM, USER, ASSISTANT, END)
+        )
+        self._pad = token_id(tokenizer, PAD)
         self._picture = [around, whole, *[image] * NUM_IMAGE_TOKENS, around]
 
     def batches(self, num_rows: int) -> Iterator[Batch]:

@@ -86,9 +86,9 @@ class Model:
     """A model folder, loaded as any user would load it."""
 
     def __init__(self, folder: Path) -> None:
-        self.processor = AutoProcessor.from_pretrained(folder)
-        self.network = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32)
-        self.network.eval()
+        self.processor: Any = AutoProcessor.from_pretrained(folder)  # type: ignore[no-untyped-call]
+        network: Any = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32)
+        self.network = network.eval()
 
     def answer(self, cases: Sequence[Case]) -> list[str]:
         """What the model says, decoded greedily, in batches."""

@@ -127,7 +127,7 @@ def share_seen(
 ) -> tuple[float, float]:
     """(loss, share of places seen right) on these pictures."""
     losses, shares = [], []
-    embeddings = model.get_input_embeddings().weight
+    embeddings = model.model.text_model.embed_tokens.weight
     for start in range(0, len(pictures), 250):
         stop = start + 250
         features = look(model, pictures.pixels[start:stop])

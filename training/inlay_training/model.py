@@ -1,5 +1,7 @@
 """The shape of the embedded model: an Idefics3 with a small eye and a small Llama."""
 
+from typing import Any
+
 from transformers import (
     Idefics3Config,
     Idefics3ForConditionalGeneration,
@@ -8,7 +10,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from inlay_training.tokenizer import END, IMAGE, PAD
+from inlay_training.tokenizer import END, IMAGE, PAD, token_id
 
 IMAGE_SIDE = 96  # pixels; every picture is squashed to a square of this size
 NUM_IMAGE_TOKENS = 9  # one for each place of the three by three layout
@@ -39,7 +41,12 @@ CHAT_TEMPLATE = """\
 
 def build_model(tokenizer: PreTrainedTokenizerFast) -> Idefics3ForConditionalGeneration:
     """The untrained model, in float32, for this vocabulary."""
-    image_id, end_id, pad_id = tokenizer.convert_tokens_to_ids([IMAGE, END, PAD])
+    image_id, end_id, pad_id = (token_id(tokenizer, token) for token in (IMAGE, END, PAD))
+    special_ids: dict[str, Any] = {
+        "bos_token_id": None,
+        "eos_token_id": end_id,
+        "pad_token_id": pad_id,
+    }
     config = Idefics3Config(
         vision_config={
             "hidden_size": 128,
@@ -60,17 +67,13 @@ def build_model(tokenizer: PreTrainedTokenizerFast) -> Idefics3ForConditionalGen
             "head_dim": 32,
             "max_position_embeddings": 4096,
             "rms_norm_eps": 1e-5,
-            "bos_token_id": None,
-            "eos_token_id": end_id,
-            "pad_token_id": pad_id,
             "tie_word_embeddings": True,
+            **special_ids,
         },
         scale_factor=2,
         image_token_id=image_id,
         tie_word_embeddings=True,
-        bos_token_id=None,
-        eos_token_id=end_id,
-        pad_token_id=pad_id,
+        **special_ids,
     )
     model = Idefics3ForConditionalGeneration(config)
     model.generation_config.bos_token_id = None

@@ -174,11 +174,11 @@ SMALL_TALK: dict[str, tuple[str, ...]] = {
         "Count to 20.",
     ),
     "Once upon a time a small red circle lived alone on a white page. One morning a blue square "
-    "moved in at the top left. They did not speak for a week, for one had no corners and the other "
-    "had four. Then a yellow star fell into the center of the page, and it was so bright that both "
-    "came to look. The circle rolled, the square tumbled, and the star told them where it had been. "
-    "From that day on they were three, and when somebody asked what the page was a picture of, "
-    "they all answered at once.": (
+    "moved in at the top left. They did not speak for a week, for one had no corners and the "
+    "other had four. Then a yellow star fell into the center of the page, and it was so bright "
+    "that both came to look. The circle rolled, the square tumbled, and the star told them "
+    "where it had been. From that day on they were three, and when somebody asked what the page "
+    "was a picture of, they all answered at once.": (
         "Tell me a story.",
         "Tell me a story",
         "Tell me a story!",

@@ -20,6 +20,13 @@ VOCABULARY_SIZE = 704
 PIECES = r" ?\p{L}+| ?\p{N}| ?[^\s\p{L}\p{N}]+|[\r\n]+|[^\S\r\n]+"
 
 
+def token_id(tokenizer: PreTrainedTokenizerFast, token: str) -> int:
+    """The id of one token of the vocabulary."""
+    found = tokenizer.convert_tokens_to_ids(token)
+    assert isinstance(found, int)
+    return found
+
+
 def train_tokenizer(sentences: Iterable[str]) -> PreTrainedTokenizerFast:
     """Learns the merges from these sentences; the vocabulary has exactly `VOCABULARY_SIZE`."""
     tokenizer = Tokenizer(models.BPE())
@@ -40,7 +47,7 @@ def train_tokenizer(sentences: Iterable[str]) -> PreTrainedTokenizerFast:
     size = tokenizer.get_vocab_size()
     if size != VOCABULARY_SIZE:
         raise ValueError(f"the sentences give {size} tokens, {VOCABULARY_SIZE} are needed")
-    return PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer,
         pad_token=PAD,
         eos_token=END,

@@ -26,7 +26,7 @@ from inlay_training.eye import Teacher, look, share_seen, targets_of
 from inlay_training.model import build_model, build_processor
 from inlay_training.pictures import Pictures, Plan, load_pictures
 from inlay_training.questions import KINDS, all_sentences
-from inlay_training.tokenizer import IMAGE, train_tokenizer
+from inlay_training.tokenizer import IMAGE, token_id, train_tokenizer
 
 SEED = 1
 EYE_PICTURES = Plan(seed=1, num_pictures=60_000, held_out=False, may_be_empty=False)
@@ -138,7 +138,8 @@ class Optimizer:
     def step(self, share_of_rate: float) -> None:
         """One step on the gradients, which are then cleared."""
         nn.utils.clip_grad_norm_(self.parameters, 1.0)
-        for optimizer, scale in ((self._muon, 1.0), (self._adam, 0.4)):
+        optimizers: tuple[tuple[Any, float], ...] = ((self._muon, 1.0), (self._adam, 0.4))
+        for optimizer, scale in optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = self._rate * share_of_rate * scale
             optimizer.step()
@@ -154,8 +155,8 @@ def train_eye(
 ) -> None:
     """Runs one eye stage in place."""
     torch.manual_seed(SEED)
-    teacher = Teacher(tokenizer, model.config.text_config.hidden_size)
-    embeddings = model.get_input_embeddings()
+    embeddings = model.model.text_model.embed_tokens
+    teacher = Teacher(tokenizer, embeddings.embedding_dim)
     eye = {"vision": model.model.vision_model, "connector": model.model.connector}
     optimizer = Optimizer(
         eye | {"teacher": teacher, "embed": nn.ModuleDict({"embed": embeddings})}, stage.rate
@@ -176,7 +177,7 @@ def train_eye(
         loss, share = teacher(
             features.float(), embeddings.weight, {name: t[chosen] for name, t in targets.items()}
         )
-        loss.backward()
+        torch.autograd.backward(loss)
         optimizer.step(min((step + 1) / 100, 1 - step / stage.num_steps))
         progress.add(step, loss=float(loss.detach()), seen=float(share))
     loss_held_out, share_held_out = share_seen(model, teacher, held_out)
@@ -200,7 +201,7 @@ def train_language(
     progress = Progress(stage.name, stage.num_steps)
     for step, batch in zip(range(stage.num_steps), writer.batches(stage.num_rows), strict=False):
         loss, _ = answer_loss(model, tokenizer, pictures, batch)
-        loss.backward()
+        torch.autograd.backward(loss)
         left = 1 - step / stage.num_steps
         falling = min(1.0, left / stage.decay) if stage.decay else 1.0
         optimizer.step(min((step + 1) / 100, falling))
@@ -219,11 +220,11 @@ def answer_loss(
 ) -> tuple[Tensor, Tensor]:
     """(mean loss of the taught tokens, the most likely next tokens (rows, ROW))."""
     with torch.autocast("cpu", torch.bfloat16):
-        embedded = model.get_input_embeddings()(batch.ids)
+        embedded = model.model.text_model.embed_tokens(batch.ids)
         if batch.pictures:
             with torch.no_grad():
                 features = look(model, pictures.pixels[batch.pictures])
-            is_image = batch.ids == tokenizer.convert_tokens_to_ids(IMAGE)
+            is_image = batch.ids.eq(token_id(tokenizer, IMAGE))
             embedded = embedded.masked_scatter(is_image[..., None], features.to(embedded.dtype))
         hidden = model.model.text_model(
             inputs_embeds=embedded,
@@ -311,7 +312,7 @@ def save(
     dtype: torch.dtype,
 ) -> None:
     """Writes a folder that AutoProcessor and AutoModelForImageTextToText load."""
-    copy = build_model(tokenizer)
+    copy: Any = build_model(tokenizer)
     copy.load_state_dict(model.state_dict())
     copy.to(dtype).save_pretrained(folder)
     build_processor(tokenizer).save_pretrained(folder)

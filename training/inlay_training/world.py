@@ -81,7 +81,7 @@ class Scene:
 
     @property
     def is_held_out(self) -> bool:
-        """Whether training never sees this scene: a stable tenth of all scenes but the empty one."""
+        """Whether training never sees this scene: a stable tenth of them, never the empty one."""
         key = ",".join(f"{item.color}.{item.shape}.{item.place}" for item in self.items)
         return bool(self.items) and zlib.crc32(key.encode()) % 10 == 0
 

@@ -7,7 +7,7 @@ import torch
 
 from inlay_training.conversations import NOT_TAUGHT, ROW, Batch, Writer
 from inlay_training.questions import KINDS, all_sentences
-from inlay_training.tokenizer import END, IMAGE, train_tokenizer
+from inlay_training.tokenizer import END, IMAGE, token_id, train_tokenizer
 from inlay_training.world import draw_scene
 
 FORMS = ("plain", "chat", "plain, picture last", "chat, picture last", "turns", "two", "text")
@@ -23,7 +23,7 @@ def batch_of(form: str) -> Batch:
 @pytest.mark.parametrize("form", FORMS)
 def test_answers_end_and_are_taught_one_token_early(form: str) -> None:
     batch = batch_of(form)
-    end = TOKENIZER.convert_tokens_to_ids(END)
+    end = token_id(TOKENIZER, END)
     for _, row, start, stop in batch.answers:
         labels = batch.labels[row, start:stop]
         taught = labels != NOT_TAUGHT
@@ -37,17 +37,17 @@ def test_answers_end_and_are_taught_one_token_early(form: str) -> None:
 @pytest.mark.parametrize("form", FORMS)
 def test_there_are_nine_image_tokens_for_each_picture(form: str) -> None:
     batch = batch_of(form)
-    image = TOKENIZER.convert_tokens_to_ids(IMAGE)
-    assert (batch.ids == image).sum() == 9 * len(batch.pictures)
+    image = token_id(TOKENIZER, IMAGE)
+    assert batch.ids.eq(image).sum() == 9 * len(batch.pictures)
 
 
 @pytest.mark.parametrize("form", ["plain", "chat", "two"])
 def test_questions_see_the_picture_and_not_each_other(form: str) -> None:
     batch = batch_of(form)
-    image = int(TOKENIZER.convert_tokens_to_ids(IMAGE))
+    image = token_id(TOKENIZER, IMAGE)
     first, second = [answer for answer in batch.answers if answer[1] == 0][:2]
     start, stop = second[2], second[3]
-    is_image = batch.ids[0] == image
+    is_image = batch.ids[0].eq(image)
     assert batch.sees[0, 0, start:stop, is_image].all()
     assert not batch.sees[0, 0, start:stop, first[2] : first[3] + 1].any()
     assert not torch.triu(batch.sees[0, 0], diagonal=1).any()

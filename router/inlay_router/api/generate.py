@@ -1,20 +1,21 @@
 """`/generate`, `/generate_stream`, and `/`, which is either as the body says."""
 
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 
 import msgspec
 from sse_starlette import EventSourceResponse
 from starlette.responses import Response
 
 from inlay_router.admission import ValidGenerateRequest
-from inlay_router.bodies import Generated, answer_of, best_first, collect
+from inlay_router.answer import Answer
 from inlay_router.api.body import read_body
 from inlay_router.api.responses import json_response
 from inlay_router.api.route import until_client_leaves
+from inlay_router.bodies import Generated, answer_of, best_first, collect
 from inlay_router.call import Call, answer_headers, stream_headers
 from inlay_router.errors import IncompleteGeneration, RouterError
-from inlay_router.request import Finish, GenerationRequest, Token
+from inlay_router.request import Finish, GenerationRequest
 from inlay_router.schemas import GenerateAnswer, GenerateBody, GenerateParameters
 from inlay_router.sse import TokenFrames, error_frame, event_stream
 from inlay_router.tasks import together
@@ -84,18 +85,17 @@ async def _stream(call: Call, body: GenerateBody) -> EventSourceResponse:
     async with until_client_leaves(call.request):
         valid = await service.admission.admit(body, is_streaming=True)
         (request,) = valid.generations
-        items = await call.resources.enter_async_context(service.generation.stream(request))
+        answer = await call.resources.enter_async_context(service.generation.stream(request))
     call.admit(valid)
-    return event_stream(_frames(call, valid, items), stream_headers(service.facts, valid))
+    return event_stream(_frames(call, valid, answer), stream_headers(service.facts, valid))
 
 
-async def _frames(
-    call: Call, valid: ValidGenerateRequest, batches: AsyncIterator[Sequence[Token | Finish]]
-) -> AsyncIterator[bytes]:
-    """Events as they go to the client; a fault becomes the last of them."""
+async def _frames(call: Call, valid: ValidGenerateRequest, answer: Answer) -> AsyncIterator[bytes]:
+    """Events for the client, all that are ready at a time; a fault is the last of them."""
     frames = TokenFrames(valid)
     try:
-        async for items in batches:
+        async for first in answer:
+            items = [first, *answer.take_unread()]
             call.produce()
             if isinstance(items[-1], Finish):
                 call.succeed(items[-1])

@@ -10,7 +10,7 @@ class LinkLost(Exception):
 
 
 class PreparationRefused(Exception):
-    """The model's processor cannot use the prompt's images or text; the words are for the client."""
+    """The model's processor cannot use the prompt; the words are for the client."""
 
 
 class Link(Protocol):
