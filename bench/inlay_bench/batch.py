@@ -40,9 +40,7 @@ class Batch:
     @property
     def token_milliseconds(self) -> float:
         """Time between two tokens of a stream: its mean, then the median of the streams."""
-        spans = zip(
-            self.first_token_seconds, self.last_token_seconds, self.token_ids, strict=True
-        )
+        spans = zip(self.first_token_seconds, self.last_token_seconds, self.token_ids, strict=True)
         return 1000 * median((last - first) / (len(ids) - 1) for first, last, ids in spans)
 
     def check(self, num_streams: int, num_new_tokens: int) -> None:

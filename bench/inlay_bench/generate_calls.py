@@ -3,7 +3,7 @@
 import msgspec
 
 from inlay_bench.batch import Batch
-from inlay_bench.machine import MachineSpeed
+from inlay_bench.floor import MachineSpeed
 from inlay_bench.prompts import Prompt
 
 

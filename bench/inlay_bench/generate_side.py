@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from inlay_bench.batch import Batch, BenchFailed
+from inlay_bench.floor import MachineSpeed
 from inlay_bench.generate_calls import (
     BatchReply,
     Call,
@@ -18,7 +19,6 @@ from inlay_bench.generate_calls import (
     Ready,
     Reply,
 )
-from inlay_bench.machine import MachineSpeed
 from inlay_bench.processes import stop, thread_environment
 from inlay_bench.prompts import Prompt
 
@@ -64,9 +64,7 @@ class GenerateSide:
 
 
 @asynccontextmanager
-async def start_generate(
-    folder: Path, dtype: str, num_threads: int
-) -> AsyncIterator[GenerateSide]:
+async def start_generate(folder: Path, dtype: str, num_threads: int) -> AsyncIterator[GenerateSide]:
     """The loaded model, for as long as the context lasts. Raises BenchFailed."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,

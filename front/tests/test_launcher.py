@@ -1,6 +1,7 @@
 import asyncio
 import os
 import signal
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -43,6 +44,13 @@ def starts(folder: Path) -> list[str]:
     return sorted(path.read_text().split()) if path.exists() else []
 
 
+def wait_for_starts(folder: Path, names: list[str]) -> None:
+    deadline = time.monotonic() + 30
+    while starts(folder) != names:
+        assert time.monotonic() < deadline, starts(folder)
+        time.sleep(0.01)
+
+
 def test_what_dies_is_started_again_until_it_died_too_often(folder: Path) -> None:
     with pytest.raises(GaveUp, match="brief ended with exit code 3; it died too often"):
         asyncio.run(group(child(folder, "brief", "sys.exit(3)")).keep_running())
@@ -81,8 +89,7 @@ def test_a_signal_ends_both_groups_and_exits_with_0(folder: Path) -> None:
 
     async def scenario() -> int:
         running = asyncio.create_task(run(router, replica, drain_seconds=5))
-        while starts(folder) != ["router", "shard"]:
-            await asyncio.sleep(0.01)
+        await asyncio.to_thread(wait_for_starts, folder, ["router", "shard"])
         os.kill(os.getpid(), signal.SIGTERM)
         return await running
 

@@ -94,6 +94,16 @@ class CompilePool:
         if verdict != ACCEPTED:
             raise GrammarError(verdict)
 
+    @property
+    def process_id(self) -> int | None:
+        """Of the compile process; None while there is none."""
+        return None if self._process is None else self._process.pid
+
+    @property
+    def num_trials(self) -> int:
+        """Grammars that are compiling or wait for it."""
+        return len(self._trials)
+
     def _trial(self, key: bytes, spec: GrammarSpec) -> asyncio.Task[str]:
         if key not in self._trials:
             trial = self._trials[key] = asyncio.create_task(self._try(key, spec))

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from outlines.backends.llguidance import LLGuidanceLogitsProcessor
 from tokenizers import AddedToken, Tokenizer
 
 from inlay_grammars.compiler import GrammarCompiler
@@ -42,7 +43,7 @@ def test_equals_outlines_own_processors_while_rows_join_and_leave(
         matchers = {row: grammar.matcher() for row, grammar in grammars.items()}
         histories: dict[int, list[int]] = {row: [0] for row in matchers}
         processors = {
-            row: type(g.processor)(g.processor.grammar, g.processor.llg_tokenizer, "numpy")
+            row: LLGuidanceLogitsProcessor(g.processor.grammar, g.processor.llg_tokenizer, "numpy")
             for row, g in grammars.items()
         }
         for _ in range(30):

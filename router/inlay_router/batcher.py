@@ -235,10 +235,11 @@ class Batcher:
                 self._remove(delivery.sequence)
         return news
 
-    def reset(self, pool: BlockPool) -> list[Delivery]:
+    def reset(self, pool: BlockPool, *, has_died: bool = True) -> list[Delivery]:
         """The replica lost everything and has come back, with `pool` for its blocks.
 
         All running sequences go back to the head of the queue, with the tokens that they have.
+        `has_died` says whether what was in flight may be to blame.
         Returns the failures of sequences that cannot go on: one that keeps killing the replica,
         and those that the new pool could never hold.
         """
@@ -248,7 +249,8 @@ class Batcher:
             self._put_back(sequence)
         self._running.clear()
         self._pool, self._steps = pool, StepStream()
-        failures = [self._expel(s, "it stops the shard") for s in self._quarantine.blame(present)]
+        culprits = self._quarantine.blame(present) if has_died else []
+        failures = [self._expel(sequence, "it stops the shard") for sequence in culprits]
         oversized = [sequence for sequence in self._waiting if not self._can_ever_run(sequence)]
         return failures + [self._expel(s, "the model came back smaller") for s in oversized]
 

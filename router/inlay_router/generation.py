@@ -17,7 +17,7 @@ from inlay_router.errors import (
     RouterError,
     ValidationError,
 )
-from inlay_router.links.link import Link, LinkLost, PreparationRefused
+from inlay_router.links.link import Link, LinkLost, LinkRefused, PreparationRefused
 from inlay_router.request import GenerationRequest
 from inlay_router.sequence import Sequence
 from inlay_router.stats import Stats
@@ -60,6 +60,7 @@ class Generation:
         self._tasks: set[asyncio.Task[None]] = set()
         self._num_connects = 0
         self._num_failures = 0  # of connections that brought no result, in a row
+        self._has_died = False  # rather than refused us, when it was lost last
         self._is_stopped = False
 
     async def start(self) -> pb.ModelFacts:
@@ -150,6 +151,7 @@ class Generation:
                     tasks.create_task(self._settle_results())
             except* LinkLost as lost:
                 _logger.warning("the replica is away: %s", lost.exceptions[0])
+                self._has_died = lost.subgroup(LinkRefused) is None
             except* Exception as broken:
                 _logger.error("the router is at fault, every stream ends", exc_info=broken)
                 self._abandon()
@@ -177,7 +179,7 @@ class Generation:
         self.facts = facts
         self._num_connects += 1
         pool = BlockPool(num_blocks=facts.num_blocks, block_size=facts.block_size)
-        for delivery in self._batcher.reset(pool):
+        for delivery in self._batcher.reset(pool, has_died=self._has_died):
             self._deliver(delivery)
         self._ready.set()
 

@@ -8,6 +8,7 @@ from prometheus_client import (
     Counter,
     Gauge,
     Histogram,
+    disable_created_metrics,
     generate_latest,
 )
 
@@ -24,6 +25,7 @@ class Metrics:
     """The counters and histograms of one router; each has its own registry."""
 
     def __init__(self, max_total_tokens: int) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self._counters: list[str] = []
         self.count = self._counter("tgi_request_count", "Requests received")

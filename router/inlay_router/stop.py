@@ -23,5 +23,5 @@ class StopMatcher:
         ends = [at + len(stop) for stop in self._stops if (at := window.find(stop)) >= 0]
         if ends:
             return min(ends) - len(self._tail)
-        self._tail = window[len(window) - self._num_kept :] if self._num_kept else ""
+        self._tail = window[-self._num_kept :] if self._num_kept else ""
         return None

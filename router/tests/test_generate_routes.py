@@ -4,31 +4,323 @@ import asyncio
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
-HELLO = [b"H", b"i"]
+from inlay_proto import generate_pb2 as pb
+from inlay_router.links.scripted_shard import RowFault, dying, scripted_facts, spell
+
+END = {"id": 257, "text": "</s>", "logprob": -0.5, "special": True}
+H = {"id": 39, "text": "H", "logprob": -0.5, "special": False}
+I = {"id": 72, "text": "i", "logprob": -0.5, "special": False}  # noqa: E741
+TOP_H = [H, {"id": 40, "text": "I", "logprob": -1.5, "special": False}]
 
 
-def tokens(text: str) -> list[dict[str, Any]]:
-    """What TGI shows of an answer that the scripted shard spells byte by byte, with its end."""
-    spelled = [{"id": ord(c), "text": c, "logprob": -0.5, "special": False} for c in text]
-    return [*spelled, {"id": 257, "text": "</s>", "logprob": -0.5, "special": True}]
+def post(serve, path: str, body: Any, choose: Any = None, **config: Any) -> Any:
+    """The response to one call on a fresh router."""
+
+    async def scenario():
+        async with serve(choose or spell("Hi"), **config) as edge, edge.client as client:
+            response = await client.post(path, json=body)
+            assert repr(edge.service.permits).startswith("Permits(0 of")
+            assert edge.generation.stats.num_blocks_used == 0
+            return response
+
+    return asyncio.run(scenario())
 
 
-def test_smoke(serve):
+def test_an_answer_is_the_text_alone(serve):
+    response = post(serve, "/generate", {"inputs": "x"})
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "application/json"
+    assert response.content == b'{"generated_text":"Hi"}'
+
+
+def test_details_have_the_keys_of_tgi_in_their_order(serve):
+    response = post(serve, "/generate", {"inputs": "x", "parameters": {"details": True}})
+    tokens = json.dumps([H, I, END], separators=(",", ":"))
+    assert response.text == (
+        '{"generated_text":"Hi","details":{"finish_reason":"eos_token","generated_tokens":3,'
+        f'"seed":null,"prefill":[],"tokens":{tokens}}}}}'
+    )
+
+
+def test_the_prompt_has_logprobs_when_asked_for_and_the_first_has_none(serve):
+    parameters = {"decoder_input_details": True}
+    response = post(serve, "/generate", {"inputs": "abc", "parameters": parameters})
+    assert response.json()["details"]["prefill"] == [
+        {"id": 64, "text": "a", "logprob": None},
+        {"id": 65, "text": "b", "logprob": -1.0},
+        {"id": 66, "text": "c", "logprob": -2.0},
+    ]
+
+
+def test_top_tokens_stand_behind_the_details(serve):
+    parameters = {"details": True, "top_n_tokens": 2, "max_new_tokens": 1}
+    details = post(serve, "/generate", {"inputs": "x", "parameters": parameters}).json()["details"]
+    assert list(details)[-1] == "top_tokens"
+    assert details["top_tokens"] == [TOP_H]
+
+
+def test_the_best_of_two_comes_with_the_other(serve):
+    parameters = {"details": True, "best_of": 2, "do_sample": True}
+    details = post(serve, "/generate", {"inputs": "x", "parameters": parameters}).json()["details"]
+    (other,) = details["best_of_sequences"]
+    assert other["generated_text"] == "Hi"
+    assert list(other) == [
+        "generated_text",
+        "finish_reason",
+        "generated_tokens",
+        "seed",
+        "prefill",
+        "tokens",
+    ]
+    assert 0 <= other["seed"] != details["seed"] >= 0
+
+
+@pytest.mark.parametrize(
+    ("parameters", "seed"),
+    [({"do_sample": True, "seed": 2**64 - 1}, 2**64 - 1), ({"seed": 7}, None)],
+)
+def test_the_seed_is_reported_only_when_it_mattered(serve, parameters, seed):
+    body = {"inputs": "x", "parameters": {"details": True, **parameters}}
+    assert post(serve, "/generate", body).json()["details"]["seed"] == seed
+
+
+@pytest.mark.parametrize(
+    ("body", "does_sample"),
+    [
+        ({"inputs": "x"}, True),
+        ({"inputs": "x", "parameters": None}, True),
+        ({"inputs": "x", "parameters": {}}, False),
+        ({"inputs": "x", "parameters": {"temperature": 0.5}}, True),
+        ({"inputs": "x", "parameters": {"temperature": 1.0}}, False),
+        ({"inputs": "x", "parameters": {"top_k": 3}}, True),
+    ],
+)
+@pytest.mark.parametrize("path", ["/generate", "/"])
+def test_sampling_is_on_without_parameters_and_off_with_empty_ones(serve, path, body, does_sample):
+    async def scenario():
+        async with serve() as edge, edge.client as client:
+            await client.post(path, json=body)
+            (joining,) = [joined for step in edge.link.steps for joined in step.joining]
+            assert joining.sampling.do_sample is does_sample
+
+    asyncio.run(scenario())
+
+
+def test_an_answer_has_the_headers_of_tgi(serve):
+    headers = post(serve, "/generate", {"inputs": "añb"}).headers
+    assert headers["x-compute-type"] == "1-cpu"
+    assert headers["x-compute-characters"] == "3"
+    assert headers["x-prompt-tokens"] == "4"
+    assert headers["x-generated-tokens"] == "3"
+    assert float(headers["x-compute-time"]) > 0
+    for name in ("total-time", "validation-time", "queue-time", "inference-time", "time-per-token"):
+        assert headers[f"x-{name}"].isdigit()
+
+
+def test_the_compute_type_may_be_named_by_the_environment(serve, monkeypatch):
+    monkeypatch.setenv("COMPUTE_TYPE", "2-abacus")
+    assert post(serve, "/generate", {"inputs": "x"}).headers["x-compute-type"] == "2-abacus"
+
+
+def test_a_stream_is_tgis_byte_for_byte(serve):
+    parameters = {"details": True, "top_n_tokens": 0}
+    response = post(serve, "/generate_stream", {"inputs": "abc", "parameters": parameters})
+    assert response.content == (
+        b'data: {"index":1,"token":{"id":39,"text":"H","logprob":-0.5,"special":false},'
+        b'"generated_text":null,"details":null}\n\n'
+        b'data: {"index":2,"token":{"id":72,"text":"i","logprob":-0.5,"special":false},'
+        b'"generated_text":null,"details":null}\n\n'
+        b'data: {"index":3,"token":{"id":257,"text":"</s>","logprob":-0.5,"special":true},'
+        b'"generated_text":"Hi","details":{"finish_reason":"eos_token","generated_tokens":3,'
+        b'"seed":null,"input_length":3}}\n\n'
+    )
+
+
+def test_a_stream_without_details_ends_with_the_text(serve):
+    body = {"inputs": "x", "parameters": {"max_new_tokens": 1, "top_n_tokens": 2}}
+    top = json.dumps(TOP_H, separators=(",", ":")).encode()
+    assert post(serve, "/generate_stream", body).content == (
+        b'data: {"index":1,"token":{"id":39,"text":"H","logprob":-0.5,"special":false},'
+        b'"top_tokens":%b,"generated_text":"H","details":null}\n\n' % top
+    )
+
+
+def test_a_stream_has_three_headers_of_its_own(serve):
+    headers = post(serve, "/generate_stream", {"inputs": "xyz"}).headers
+    assert headers["content-type"] == "text/event-stream"
+    assert headers["cache-control"] == "no-cache"
+    assert {key: value for key, value in headers.items() if key.startswith("x-")} == {
+        "x-compute-type": "1-cpu",
+        "x-compute-characters": "3",
+        "x-accel-buffering": "no",
+    }
+
+
+def test_characters_arrive_whole(serve):
+    response = post(serve, "/generate_stream", {"inputs": "x"}, choose=spell("é🙂"))
+    events = [json.loads(line[6:]) for line in response.text.split("\n\n") if line]
+    assert [event["token"]["text"] for event in events] == ["", "é", "", "", "", "🙂", "</s>"]
+    assert "é🙂".encode() in response.content
+
+
+def test_a_stop_sequence_stays_in_the_text(serve):
+    body = {"inputs": "x", "parameters": {"stop": ["lo"], "details": True}}
+    answer = post(serve, "/generate", body, choose=spell("Hello")).json()
+    assert answer["generated_text"] == "Hello"
+    assert answer["details"]["finish_reason"] == "stop_sequence"
+
+
+def test_the_compatible_route_answers_with_an_array_and_the_prompt(serve):
+    assert post(serve, "/", {"inputs": "x: "}).content == b'[{"generated_text":"x: Hi"}]'
+
+
+def test_the_compatible_route_leaves_the_prompt_out_when_told_to(serve):
+    body = {"inputs": "x: ", "parameters": {"return_full_text": False}, "stream": False}
+    assert post(serve, "/", body).content == b'[{"generated_text":"Hi"}]'
+
+
+def test_the_compatible_route_streams_when_told_to(serve):
+    body = {"inputs": "x: ", "parameters": {"return_full_text": None}, "stream": True}
+    response = post(serve, "/", body)
+    assert response.headers["content-type"] == "text/event-stream"
+    assert response.text.count("data: ") == 3
+    assert '"generated_text":"x: Hi"' in response.text
+
+
+def test_generate_ignores_stream(serve):
+    assert post(serve, "/generate", {"inputs": "x", "stream": True}).json() == {
+        "generated_text": "Hi"
+    }
+
+
+def test_the_full_text_of_every_sequence_has_the_prompt(serve):
+    parameters = {"return_full_text": True, "details": True, "best_of": 2, "top_p": 0.5}
+    answer = post(serve, "/generate", {"inputs": "x: ", "parameters": parameters}).json()
+    assert answer["generated_text"] == "x: Hi"
+    assert answer["details"]["best_of_sequences"][0]["generated_text"] == "x: Hi"
+
+
+def test_truncate_keeps_the_end_of_the_prompt(serve):
+    async def scenario():
+        async with serve() as edge, edge.client as client:
+            body = {"inputs": "abcdef", "parameters": {"truncate": 2}}
+            response = await client.post("/generate", json=body)
+            assert response.headers["x-prompt-tokens"] == "2"
+            (joining,) = [joined for step in edge.link.steps for joined in step.joining]
+            assert list(joining.token_ids)[:2] == edge.generation.tokenizer.encode("ef")
+
+    asyncio.run(scenario())
+
+
+def test_without_max_new_tokens_an_answer_may_fill_what_is_left(serve):
+    body = {"inputs": "abc", "parameters": {"details": True}}
+    facts = scripted_facts(num_blocks=2, block_size=16)
+    details = post(serve, "/generate", body, choose=spell("a" * 50), facts=facts).json()["details"]
+    assert (details["generated_tokens"], details["finish_reason"]) == (32 - 3, "length")
+
+
+def test_a_row_that_fails_is_a_424(serve):
+    def choose(token_ids, num_prompt_tokens):
+        raise RowFault(pb.RowFailure.KIND_INTERNAL, "NaN in the logits")
+
+    response = post(serve, "/generate", {"inputs": "x"}, choose=choose)
+    assert response.status_code == 424
+    assert response.json() == {
+        "error": "Request failed during generation: NaN in the logits",
+        "error_type": "generation",
+    }
+
+
+def test_a_row_that_fails_in_a_stream_ends_it_with_an_event(serve):
+    hello = spell("Hello")
+
+    def choose(token_ids, num_prompt_tokens):
+        if len(token_ids) - num_prompt_tokens == 1:
+            raise RowFault(pb.RowFailure.KIND_INTERNAL, "NaN in the logits")
+        return hello(token_ids, num_prompt_tokens)
+
+    response = post(serve, "/generate_stream", {"inputs": "x"}, choose=choose)
+    assert response.status_code == 200
+    first, second, end = response.content.split(b"\n\n")
+    assert b'"index":1' in first
+    assert second == (
+        b'data: {"error":"Request failed during generation: NaN in the logits",'
+        b'"error_type":"generation"}'
+    )
+    assert end == b""
+
+
+def test_a_stop_of_the_router_ends_a_stream_with_tgis_words(serve):
     async def scenario():
         async with serve() as edge:
-            async with edge.client as client:
-                r = await client.post("/generate", json={"inputs": "x", "parameters": {"details": True}})
-                print(r.status_code, r.headers, r.text)
-                r = await client.post("/", json={"inputs": "x", "parameters": {"details": True, "seed": 3, "do_sample": True, "best_of": 2}})
-                print(r.status_code, r.headers, r.text)
-                r = await client.post("/generate_stream", json={"inputs": "x", "parameters": {"details": True, "top_n_tokens": 2}})
-                print(r.status_code, r.headers, r.text)
-                for p in ("/", "/health", "/info", "/metrics", "/nope"):
-                    r = await client.get(p)
-                    print(r.status_code, r.headers, r.text[:1500])
-                r = await client.put("/generate")
-                print(r.status_code, r.headers, r.text[:1500])
-            print(edge.service.permits, edge.generation.stats)
+            await edge.link.pause()
+            call = edge.open("/generate_stream", {"inputs": "x"})
+            await call.until(lambda: len(call.sent) > 0)
+            await edge.generation.stop()
+            await call.task
+            assert call.text == (
+                b'data: {"error":"Incomplete generation stream",'
+                b'"error_type":"incomplete_generation_stream"}\n\n'
+            )
+
     asyncio.run(scenario())
+
+
+def test_a_stream_goes_on_when_the_shard_dies_once(serve):
+    has_died = []
+
+    def is_first_time(token_ids):
+        if len(token_ids) == 3 and not has_died:
+            has_died.append(True)
+            return True
+        return False
+
+    response = post(serve, "/generate_stream", {"inputs": "x"}, choose=dying(is_first_time, spell("Hi")))
+    assert has_died
+    assert response.text.count("data: ") == 3
+    assert '"generated_text":"Hi"' in response.text
+
+
+def test_tokens_that_are_ready_together_go_in_one_send(serve):
+    async def scenario():
+        async with serve(spell("Hi")) as edge:
+            call = edge.open("/generate_stream", {"inputs": "x"})
+            original, call._send = call._send, None
+
+            async def send_slowly(message):
+                if message["type"] == "http.response.body" and len(call.sent) == 1:
+                    while edge.generation.stats.num_tokens < 3:
+                        await asyncio.sleep(0)
+                    for _ in range(10):
+                        await asyncio.sleep(0)
+                await original(message)
+
+            call._send = send_slowly
+            await call.task
+            assert [body.count(b"data: ") for body in call.bodies] == [1, 2]
+
+    asyncio.run(scenario())
+
+
+def test_silence_is_broken_by_a_colon(serve, monkeypatch):
+    monkeypatch.setattr("inlay_router.sse.KEEP_ALIVE_SECONDS", 0.001)
+
+    async def scenario():
+        async with serve() as edge:
+            await edge.link.pause()
+            call = edge.open("/generate_stream", {"inputs": "x"})
+            await call.until(lambda: len(call.bodies) > 1)
+            assert set(call.bodies) == {b":\n\n"}
+            call.leave()
+            await call.task
+
+    asyncio.run(scenario())
+
+
+def test_answers_are_written_without_rounding():
+    assert msgspec.json.encode([1e-9, -0.3400000035762787, float("nan"), float("-inf")]) == (
+        b"[1e-9,-0.3400000035762787,null,null]"
+    )

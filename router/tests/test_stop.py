@@ -37,11 +37,12 @@ def test_a_stop_sequence_longer_than_the_answer_is_harmless() -> None:
     assert cut(["x" * 100_000], ["x"] * 50) == "x" * 50
 
 
-@given(
-    stops=st.lists(st.text("ab", min_size=1, max_size=5), max_size=4),
-    pieces=st.lists(st.text("ab", max_size=4), max_size=12),
-)
-def test_it_equals_a_search_of_the_whole_answer(stops: list[str], pieces: list[str]) -> None:
+@given(data=st.data(), pieces=st.lists(st.text("ab", max_size=3), min_size=1, max_size=20))
+def test_it_equals_a_search_of_the_whole_answer(data: st.DataObject, pieces: list[str]) -> None:
     whole = "".join(pieces)
+    at = data.draw(st.integers(0, len(whole)))
+    length = data.draw(st.integers(1, 10))
+    others = data.draw(st.lists(st.text("ab", min_size=1, max_size=8), max_size=3))
+    stops = [stop for stop in (whole[at : at + length], *others) if stop]
     ends = [whole.find(stop) + len(stop) for stop in stops if stop in whole]
     assert cut(stops, pieces) == whole[: min(ends, default=len(whole))]

@@ -1,0 +1,68 @@
+import argparse
+import socket
+from pathlib import Path
+
+import pytest
+
+from inlay import cli, serve
+from inlay.model_folder import EMBEDDED_MODEL, ModelFolder, ModelNotFound, find_model
+
+
+def parse(*words: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    serve.add_arguments(parser)
+    return parser.parse_args(words)
+
+
+def test_every_rank_learns_its_place_and_all_meet_at_one_port() -> None:
+    model = ModelFolder(model_id="m", path=Path("folder"))
+    commands = serve.shard_commands(parse("--num-shard=2"), model, ["unix:a", "unix:b"])()
+    assert [command.environment["RANK"] for command in commands] == ["0", "1"]
+    assert len({command.environment["MASTER_PORT"] for command in commands}) == 1
+    assert [c.arguments[c.arguments.index("--address") + 1] for c in commands] == [
+        "unix:a",
+        "unix:b",
+    ]
+
+
+def test_the_router_is_told_the_limits_and_the_socket() -> None:
+    with serve.listen("127.0.0.1", 0) as listener:
+        options = parse("--max-total-tokens=77")
+        (command,) = serve.router_commands(options, listener, ["unix:a"])()
+        assert command.inherited_fds == (listener.fileno(),)
+        words = list(command.arguments)
+        assert words[words.index("--max-total-tokens") + 1] == "77"
+
+
+def test_a_port_in_use_is_said_in_words(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        assert cli.main(["serve", "--port", str(port)]) == 1
+    assert f"cannot listen on 127.0.0.1 port {port}" in capsys.readouterr().err
+
+
+def test_a_folder_without_a_model_is_said_in_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["serve", str(tmp_path), "--port", "0"]) == 1
+    assert "holds no config.json" in capsys.readouterr().err
+
+
+def test_no_model_means_the_embedded_one() -> None:
+    assert find_model(None, None).path == EMBEDDED_MODEL
+    assert (EMBEDDED_MODEL / "config.json").is_file()
+
+
+def test_a_missing_folder_is_not_looked_up_on_the_hub() -> None:
+    with pytest.raises(ModelNotFound, match="there is no folder ./nowhere"):
+        find_model("./nowhere", None)
+
+
+def test_help_is_complete(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["serve", "--help"])
+    shown = capsys.readouterr().out
+    assert "--num-shard" in shown
+    assert "--max-total-tokens" in shown

@@ -1,0 +1,240 @@
+"""The pool answers while a bomb compiles, and outlives grammars that kill their compiler."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from tokenizers import Tokenizer
+
+from inlay_grammars.limits import CompileLimits
+from inlay_grammars.pool import CompilePool
+from inlay_grammars.spec import GrammarError, GrammarSpec, SpecLimits
+
+UNLIMITED = SpecLimits(max_bytes=10**8, max_depth=10**6, max_refs=10**6, max_alternatives=10**9)
+MIB = 1024 * 1024
+
+SMALL = GrammarSpec("json", '{"type": "integer"}')
+NOT = GrammarSpec("json", '{"not": {}}')
+# Minutes and gigabytes, from a kilobyte.
+BOMB = GrammarSpec(
+    "json",
+    json.dumps(
+        {
+            "type": "string",
+            "allOf": [{"pattern": f"(a|b)*a(a|b){{{i}}}c*"} for i in range(1, 30)],
+        }
+    ),
+)
+
+
+def chain(num_links: int) -> GrammarSpec:
+    """Each definition needs the next."""
+    definitions: dict[str, object] = {
+        f"d{i}": {"type": "object", "properties": {"x": {"$ref": f"#/$defs/d{i + 1}"}}}
+        for i in range(num_links)
+    }
+    definitions[f"d{num_links}"] = {"type": "string"}
+    return GrammarSpec("json", json.dumps({"$ref": "#/$defs/d0", "$defs": definitions}))
+
+
+def run(
+    tokenizer: Tokenizer,
+    scenario: Callable[[CompilePool], Awaitable[None]],
+    limits: CompileLimits | None = None,
+    spec_limits: SpecLimits | None = None,
+) -> None:
+    @asynccontextmanager
+    async def running() -> AsyncIterator[CompilePool]:
+        pool = CompilePool(tokenizer.to_str(), 1003, [0, 1], limits=limits, spec_limits=spec_limits)
+        await pool.start()
+        try:
+            yield pool
+        finally:
+            await pool.stop()
+
+    async def play() -> None:
+        async with running() as pool:
+            await scenario(pool)
+
+    asyncio.run(play())
+
+
+async def refusal(pool: CompilePool, spec: GrammarSpec) -> str:
+    with pytest.raises(GrammarError) as caught:
+        await pool.check(spec)
+    return str(caught.value)
+
+
+def process_id(pool: CompilePool) -> int:
+    assert pool.process_id is not None
+    return pool.process_id
+
+
+def test_accepts_and_refuses_as_the_compiler_does(tokenizer: Tokenizer) -> None:
+    async def scenario(pool: CompilePool) -> None:
+        await pool.check(SMALL)
+        await pool.check(GrammarSpec("regex", "[0-9]+"))
+        for _ in range(2):
+            assert '"not"' in await refusal(pool, NOT)
+        assert "unclosed group" in await refusal(pool, GrammarSpec("regex", "("))
+        assert "is not JSON" in await refusal(pool, GrammarSpec("json", "{"))
+        assert "has 131073 bytes" in await refusal(pool, GrammarSpec("json", " " * 131_073))
+        assert "the limit is 500" in await refusal(pool, chain(1000))
+
+    run(tokenizer, scenario)
+
+
+def test_verdicts_outlive_the_process_that_gave_them(tokenizer: Tokenizer) -> None:
+    async def scenario(pool: CompilePool) -> None:
+        await pool.check(SMALL)
+        message = await refusal(pool, NOT)
+        await pool.stop()
+        await pool.check(SMALL)
+        assert await refusal(pool, NOT) == message
+        assert pool.process_id is None
+
+    run(tokenizer, scenario)
+
+
+def test_other_checks_go_on_while_a_bomb_compiles(tokenizer: Tokenizer) -> None:
+    async def scenario(pool: CompilePool) -> None:
+        bomb = asyncio.create_task(refusal(pool, BOMB))
+        for i in range(5):
+            await pool.check(GrammarSpec("regex", f"[0-9]{{{i}}}"))
+        assert not bomb.done()
+        assert await bomb == "the grammar takes more than 1.5 s to compile, the limit"
+
+    run(tokenizer, scenario, CompileLimits(seconds=1.5, memory_bytes=2**40))
+
+
+def test_no_more_compilations_at_once_than_allowed(tokenizer: Tokenizer) -> None:
+    async def scenario(pool: CompilePool) -> None:
+        order: list[str] = []
+
+        async def check(name: str, spec: GrammarSpec) -> None:
+            await asyncio.gather(pool.check(spec), return_exceptions=True)
+            order.append(name)
+
+        await asyncio.gather(check("bomb", BOMB), check("small", SMALL))
+        assert order == ["bomb", "small"]
+
+    run(tokenizer, scenario, CompileLimits(seconds=0.5, memory_bytes=2**40, max_workers=1))
+
+
+def test_a_grammar_that_takes_too_much_memory_is_refused(tokenizer: Tokenizer) -> None:
+    async def scenario(pool: CompilePool) -> None:
+        message = "the grammar takes more than 32 MiB to compile, the limit"
+        assert await refusal(pool, BOMB) == message
+        await pool.check(SMALL)
+
+    run(tokenizer, scenario, CompileLimits(seconds=60, memory_bytes=32 * MIB))
+
+
+def test_a_grammar_that_kills_its_compiler_is_refused(tokenizer: Tokenizer) -> None:
+    async def scenario(pool: CompilePool) -> None:
+        before = pool.process_id
+        assert "overflowed the stack" in await refusal(pool, chain(2000))
+        assert pool.process_id == before
+        await pool.check(SMALL)
+
+    run(tokenizer, scenario, spec_limits=UNLIMITED)
+
+
+def test_a_compile_process_that_was_killed_is_replaced(tokenizer: Tokenizer) -> None:
+    async def scenario(pool: CompilePool) -> None:
+        first = process_id(pool)
+        check = asyncio.create_task(refusal(pool, BOMB))
+        await pool.check(SMALL)  # so the bomb is under way
+        os.kill(first, signal.SIGKILL)
+        assert "takes more than" in await check
+        assert process_id(pool) != first
+
+    run(tokenizer, scenario, CompileLimits(seconds=0.5, memory_bytes=2**40))
+
+
+def test_equal_grammars_are_tried_once_and_a_client_may_leave(tokenizer: Tokenizer) -> None:
+    async def scenario(pool: CompilePool) -> None:
+        first = asyncio.create_task(pool.check(SMALL))
+        second = asyncio.create_task(pool.check(SMALL))
+        await asyncio.sleep(0)
+        assert pool.num_trials == 1
+        first.cancel()
+        await second
+        assert first.cancelled()
+
+    run(tokenizer, scenario)
+
+
+def test_a_time_out_is_no_final_verdict(tokenizer: Tokenizer) -> None:
+    async def scenario(pool: CompilePool) -> None:
+        await refusal(pool, BOMB)
+        again = asyncio.create_task(refusal(pool, BOMB))
+        await asyncio.sleep(0)
+        assert pool.num_trials == 1
+        await again
+
+    run(tokenizer, scenario, CompileLimits(seconds=0.2, memory_bytes=2**40))
+
+
+def test_a_tokenizer_that_cannot_be_used_refuses_every_grammar(tokenizer: Tokenizer) -> None:
+    async def scenario() -> None:
+        pool = CompilePool(tokenizer.to_str(), 100, [0])
+        await pool.start()
+        assert "the logits 100" in await refusal(pool, SMALL)
+        await pool.stop()
+
+    asyncio.run(scenario())
+
+
+def test_the_process_ends_with_its_pool(tokenizer: Tokenizer) -> None:
+    async def scenario() -> None:
+        pool = CompilePool(tokenizer.to_str(), 1003, [0])
+        await pool.start()
+        pid = process_id(pool)
+        bomb = asyncio.create_task(pool.check(BOMB))
+        await pool.check(SMALL)
+        await pool.stop()
+        assert bomb.cancelled() or isinstance(bomb.exception(), asyncio.CancelledError)
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+    asyncio.run(scenario())
+
+
+def test_the_process_ends_when_its_parent_dies(tokenizer: Tokenizer) -> None:
+    parent = """
+import asyncio, os, sys
+from inlay_grammars.pool import CompilePool
+async def main():
+    pool = CompilePool(sys.stdin.read(), 1003, [0])
+    await pool.start()
+    print("ready", flush=True)
+    os._exit(1)
+asyncio.run(main())
+"""
+    # The compile process holds standard error too: this returns only when it has ended.
+    done = subprocess.run(
+        [sys.executable, "-c", parent],
+        input=tokenizer.to_str(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (1, "ready\n"), done.stderr
+
+
+def test_the_router_imports_nothing_heavy() -> None:
+    code = """
+import sys
+import inlay_grammars.pool, inlay_grammars.spec
+heavy = {"torch", "transformers", "outlines", "llguidance", "tokenizers", "numpy"}
+print(sorted(heavy & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,158 @@
+"""The link to shards in other processes: gRPC, one stream of steps to each rank."""
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from typing import TypeAlias, TypeVar
+
+import grpc
+import grpc.aio
+
+from inlay_proto import generate_pb2 as pb
+from inlay_proto.generate_pb2_grpc import ShardStub
+from inlay_router.links.link import LinkLost, LinkRefused, PreparationRefused
+
+_T = TypeVar("_T")
+_Run: TypeAlias = "grpc.aio.StreamStreamCall[pb.Step, pb.StepResult]"
+
+_FAULTS = (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError)
+_MESSAGE_BYTES_MAX = 256 << 20
+_OPTIONS = (
+    ("grpc.max_send_message_length", _MESSAGE_BYTES_MAX),
+    ("grpc.max_receive_message_length", _MESSAGE_BYTES_MAX),
+    ("grpc.enable_http_proxy", 0),
+    # A shard that comes back is found within a second, not after gRPC's two minutes.
+    ("grpc.initial_reconnect_backoff_ms", 50),
+    ("grpc.min_reconnect_backoff_ms", 50),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+)
+_POLL_SECONDS_MIN = 0.02
+_POLL_SECONDS_MAX = 1.0
+_HEALTH_SECONDS = 5.0
+"""An answer to Health that takes longer counts as none."""
+_EQUAL_FACTS = ("model_id", "dtype", "num_blocks", "block_size", "vocab_size", "tokenizer_json")
+
+
+class RemoteLink:
+    """A replica whose rank i listens at `addresses[i]`: `unix:/path` or `host:port`."""
+
+    def __init__(self, addresses: Sequence[str]) -> None:
+        self._addresses = tuple(addresses)
+        self._channels: list[grpc.aio.Channel] = []
+        self._stubs: list[ShardStub] = []
+        self._runs: list[_Run] = []
+
+    async def connect(self) -> pb.ModelFacts:
+        """See Link. Raises LinkLost when the ranks do not belong together."""
+        self._end_runs()
+        if not self._channels:
+            self._channels = [
+                grpc.aio.insecure_channel(address, options=_OPTIONS) for address in self._addresses
+            ]
+            self._stubs = [ShardStub(channel) for channel in self._channels]  # type: ignore[no-untyped-call]
+        await asyncio.gather(*(_ready(stub) for stub in self._stubs))
+        try:
+            describing = (stub.Describe(pb.DescribeRequest()) for stub in self._stubs)
+            facts: list[pb.ModelFacts] = await asyncio.gather(*describing)
+        except grpc.aio.AioRpcError as error:
+            raise LinkLost(_words(error)) from error
+        self._check_agreement(facts)
+        self._runs = [stub.Run() for stub in self._stubs]
+        return facts[0]
+
+    async def prepare(self, request: pb.PrepareRequest) -> pb.PrepareReply:
+        """See Link."""
+        if not self._stubs:
+            raise LinkLost("not connected")
+        try:
+            preparing = (stub.Prepare(request) for stub in self._stubs)
+            replies: list[pb.PrepareReply] = await asyncio.gather(*preparing)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.INVALID_ARGUMENT:
+                raise PreparationRefused(_words(error)) from error
+            raise LinkLost(_words(error)) from error
+        if any(reply.features_key != replies[0].features_key for reply in replies):
+            raise LinkLost("the ranks prepared different features")
+        return replies[0]
+
+    async def send(self, step: pb.Step) -> None:
+        """See Link."""
+        runs = self._open_runs()
+        try:
+            await _all([run.write(step) for run in runs])
+        except _FAULTS as fault:
+            raise await _loss(runs, fault) from fault
+
+    async def receive(self) -> pb.StepResult:
+        """See Link. Rank 0 speaks for all, but a row that fails on any rank has failed."""
+        runs = self._open_runs()
+        try:
+            first, *others = await _all([run.read() for run in runs])
+        except _FAULTS as fault:
+            raise await _loss(runs, fault) from fault
+        if not isinstance(first, pb.StepResult):
+            raise LinkLost("a shard ended the stream of steps")
+        for other in others:
+            if not isinstance(other, pb.StepResult) or other.step_id != first.step_id:
+                raise LinkLost(f"a rank did not finish step {first.step_id}")
+            first.failures.extend(other.failures)
+        return first
+
+    async def close(self) -> None:
+        """See Link."""
+        self._end_runs()
+        channels, self._channels, self._stubs = self._channels, [], []
+        for channel in channels:
+            await channel.close(None)
+
+    def _open_runs(self) -> list[_Run]:
+        if not self._runs:
+            raise LinkLost("not connected")
+        return self._runs
+
+    def _end_runs(self) -> None:
+        runs, self._runs = self._runs, []
+        for run in runs:
+            run.cancel()
+
+    def _check_agreement(self, facts: Sequence[pb.ModelFacts]) -> None:
+        for rank, own in enumerate(facts):
+            if (own.rank, own.num_shards) != (rank, len(facts)):
+                raise LinkLost(
+                    f"{self._addresses[rank]} is rank {own.rank} of {own.num_shards},"
+                    f" not rank {rank} of {len(facts)}"
+                )
+            for name in _EQUAL_FACTS:
+                if getattr(own, name) != getattr(facts[0], name):
+                    raise LinkLost(f"ranks 0 and {rank} differ in {name}")
+
+
+async def _ready(stub: ShardStub) -> None:
+    """Ask until the shard says that it can run steps; never gives up."""
+    pause = _POLL_SECONDS_MIN
+    while True:
+        try:
+            health = stub.Health(pb.HealthRequest(), timeout=_HEALTH_SECONDS, wait_for_ready=True)
+            if (await health).is_ready:
+                return
+        except grpc.aio.AioRpcError:
+            pass  # it is not there yet
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, _POLL_SECONDS_MAX)
+
+
+async def _all(calls: Sequence[Awaitable[_T]]) -> list[_T]:
+    """What all ranks answer, without a task when there is only one."""
+    return [await calls[0]] if len(calls) == 1 else list(await asyncio.gather(*calls))
+
+
+async def _loss(runs: Sequence[_Run], fault: BaseException) -> LinkLost:
+    """What became of the streams, in the words of the first that is over."""
+    for run in runs:
+        if run.done():
+            is_refusal = await run.code() is grpc.StatusCode.FAILED_PRECONDITION
+            return (LinkRefused if is_refusal else LinkLost)(await run.details())
+    return LinkLost(str(fault))
+
+
+def _words(error: grpc.aio.AioRpcError) -> str:
+    return error.details() or error.code().name

@@ -1,0 +1,99 @@
+"""The KV pool: one pair of paged tensors for each attention layer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from inlay_kernels import Kernels
+from inlay_shard.attention import CurrentBatch, PagedLayer, attach
+from inlay_shard.errors import ModelRefused
+
+MAX_POOL_TOKENS = 1 << 20
+"""No pool holds more tokens than this unless the operator says so."""
+CPU_SHARE = 0.25
+"""Part of the free memory that a pool in main memory takes at most."""
+CUDA_SHARE = 0.85
+"""Part of the free memory that a pool on a CUDA device takes at most; the rest is for steps."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttentionLayer:
+    """An attention module of the text tower, and the shape of what it caches on this rank."""
+
+    module: nn.Module
+    num_kv_heads: int
+    head_size: int
+
+
+class KVPool:
+    """Keys and values of all sequences. Block ids are in [0, num_blocks)."""
+
+    def __init__(
+        self,
+        layers: Sequence[AttentionLayer],
+        kernels: Kernels,
+        *,
+        num_blocks: int,
+        block_size: int,
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> None:
+        """Allocates the pool and attaches it to the layers."""
+        self.num_blocks = num_blocks
+        self.block_size = block_size
+        self.current = CurrentBatch()
+        for layer in layers:
+            shape = (num_blocks, block_size, layer.num_kv_heads, layer.head_size)
+            key_cache = _finite(shape, dtype, device)
+            value_cache = _finite(shape, dtype, device)
+            attach(layer.module, PagedLayer(kernels, self.current, key_cache, value_cache))
+
+    def __repr__(self) -> str:
+        return f"KVPool(num_blocks={self.num_blocks}, block_size={self.block_size})"
+
+
+def _finite(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Zeros, since a kernel may multiply what it does not look at by zero, and NaN would stay."""
+    return torch.zeros(tuple(shape), dtype=dtype, device=device)
+
+
+def bytes_per_block(
+    layers: Sequence[AttentionLayer], block_size: int, dtype: torch.dtype
+) -> int:
+    """Memory of one block over all layers, keys and values."""
+    per_token = sum(2 * layer.num_kv_heads * layer.head_size for layer in layers)
+    return per_token * block_size * dtype.itemsize
+
+
+def choose_num_blocks(block_bytes: int, block_size: int, device: torch.device) -> int:
+    """As many blocks as free memory allows, up to MAX_POOL_TOKENS tokens.
+
+    Raises ModelRefused when not one fits.
+    """
+    free = _free_bytes(device)
+    num_blocks = min(int(free // block_bytes), MAX_POOL_TOKENS // block_size)
+    if num_blocks < 1:
+        raise ModelRefused(
+            f"one block of the KV pool takes {block_bytes} bytes and {int(free)} may be used; "
+            "free some memory, or choose a smaller --block-size"
+        )
+    return num_blocks
+
+
+def _free_bytes(device: torch.device) -> float:
+    if device.type == "cuda":
+        return CUDA_SHARE * torch.cuda.mem_get_info(device)[0]
+    return CPU_SHARE * _available_memory()
+
+
+def _available_memory() -> int:
+    """Bytes of main memory that the system can give, within a control group's limit."""
+    fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+    available = int(fields["MemAvailable"].split()[0]) * 1024
+    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
+    if limit.exists() and (text := limit.read_text().strip()).isdigit():
+        available = min(available, max(0, int(text) - int(used.read_text())))
+    return available

@@ -1,0 +1,94 @@
+"""What the operator chose for one shard, and its command line."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
+DeviceName = Literal["auto", "cpu", "cuda"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardConfig:
+    """The choices of the operator for one shard."""
+
+    model: Path
+    """Folder of a `transformers` model with safetensors weights."""
+    model_id: str
+    """Name of the model, for people."""
+    address: str
+    """`unix:/path/of.sock` or `host:port`, where the shard is reached."""
+    rank: int = 0
+    """This shard's rank, in [0, num_shards)."""
+    num_shards: int = 1
+    """Ranks that the model is split over."""
+    dtype: DtypeName = "auto"
+    """Type of weights and computation; `model.choose_dtype` says what `auto` means."""
+    device: DeviceName = "auto"
+    """Where to compute; `auto` is a CUDA device if there is one."""
+    block_size: int = 16
+    """Tokens that one block of the KV pool holds."""
+    num_blocks: int | None = None
+    """Blocks of the KV pool; unset, as many as free memory sensibly allows."""
+    max_batch_tokens: int = 4096
+    """Tokens that the largest step is expected to compute; memory is left free for them."""
+    num_threads: int | None = None
+    """CPU threads that compute; unset, the cores divided by the ranks."""
+    max_features_bytes: int = 1 << 30
+    """Memory for image features that may be wanted again."""
+    num_image_workers: int = 1
+    """Processes that prepare images."""
+    exits_with_parent: bool = False
+    """Whether the end of standard input ends the shard."""
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> ShardConfig:
+    """The configuration that a command line (by default this process's own) asks for."""
+    options = _parser().parse_args(arguments)
+    return ShardConfig(
+        model=options.model,
+        model_id=options.model_id or str(options.model),
+        address=options.address,
+        rank=options.rank,
+        num_shards=options.num_shard,
+        dtype=options.dtype,
+        device=options.device,
+        block_size=options.block_size,
+        num_blocks=options.num_blocks,
+        max_batch_tokens=options.max_batch_tokens,
+        num_threads=options.num_threads,
+        max_features_bytes=options.max_features_mb << 20,
+        num_image_workers=options.num_image_workers,
+        exits_with_parent=options.exit_with_parent,
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m inlay_shard", description="Serve one rank of a model to a router, by gRPC."
+    )
+    add = parser.add_argument
+    add("--model", type=Path, required=True, metavar="FOLDER", help="a model folder")
+    add("--model-id", metavar="NAME", help="its name for people (the folder)")
+    add("--address", required=True, help="unix:/path/of.sock or host:port")
+    add("--rank", type=int, default=0, help="this shard's rank (0)")
+    add("--num-shard", type=_positive, default=1, metavar="N", help="ranks of the model (1)")
+    add("--dtype", choices=["auto", "float32", "bfloat16", "float16"], default="auto")
+    add("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    add("--block-size", type=_positive, default=16, metavar="N", help="tokens of a block (16)")
+    add("--num-blocks", type=_positive, metavar="N", help="blocks of the pool (from free memory)")
+    add("--max-batch-tokens", type=_positive, default=4096, metavar="N", help="of a step (4096)")
+    add("--num-threads", type=_positive, metavar="N", help="CPU threads (cores / ranks)")
+    add("--max-features-mb", type=_positive, default=1024, metavar="N", help="for images (1024)")
+    add("--num-image-workers", type=_positive, default=1, metavar="N", help="processes (1)")
+    add("--exit-with-parent", action="store_true", help="leave when standard input ends")
+    return parser
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1. Given: {text}")
+    return number
