@@ -33,5 +33,6 @@ class Restarts:
         num_deaths = len(self._deaths)
         if num_deaths >= self.policy.max_deaths:
             return None
-        delay = self.policy.first_delay_seconds * 2 ** (num_deaths - 1)
+        num_doublings = num_deaths - 1
+        delay = self.policy.first_delay_seconds * float(1 << num_doublings)
         return min(delay, self.policy.max_delay_seconds)

@@ -64,6 +64,7 @@ SCHEMAS: list[tuple[Schema, list[object]]] = [
                 {"properties": {"a": {"maximum": 4}}, "type": "object"},
             ],
             "type": "object",
+            "properties": {"a": True},
             "additionalProperties": {"type": "boolean"},
         },
         [{"a": 3}, {"a": 2, "b": True}],
