@@ -4,6 +4,7 @@ import argparse
 import math
 import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import (
@@ -44,7 +45,9 @@ def make_model(folder: Path, shape: ModelShape) -> None:
         padding_side="left",
         model_max_length=shape.max_positions,
     )
-    build_model(tokenizer, shape).to(torch.bfloat16).save_pretrained(unfinished)
+    model = build_model(tokenizer, shape)
+    torch.nn.Module.to(model, torch.bfloat16)
+    model.save_pretrained(unfinished)
     build_processor(tokenizer, shape).save_pretrained(unfinished)
     unfinished.rename(folder)
 
@@ -53,23 +56,21 @@ def build_model(
     tokenizer: PreTrainedTokenizerFast, shape: ModelShape
 ) -> Idefics3ForConditionalGeneration:
     """The model with its random weights, in float32."""
-    image_id, end_id, pad_id = tokenizer.convert_tokens_to_ids([IMAGE, END, PAD])
+    image_id, end_id, pad_id = (tokenizer.get_vocab()[token] for token in (IMAGE, END, PAD))
     config = Idefics3Config(
         vision_config=vision_config(shape),
         text_config=text_config(shape, end_id=end_id, pad_id=pad_id),
         scale_factor=shape.vision.scale_factor,
         image_token_id=image_id,
         tie_word_embeddings=False,
-        bos_token_id=None,
-        eos_token_id=end_id,
-        pad_token_id=pad_id,
+        **special_ids(end_id, pad_id),
     )
     model = Idefics3ForConditionalGeneration(config)
     model.generation_config.bos_token_id = None
     model.generation_config.eos_token_id = end_id
     model.generation_config.pad_token_id = pad_id
     fill_weights(model, shape.seed)
-    silence(model, tokenizer.convert_tokens_to_ids(list(SPECIAL_TOKENS)))
+    silence(model, [tokenizer.get_vocab()[token] for token in SPECIAL_TOKENS])
     return model
 
 
@@ -98,11 +99,14 @@ def text_config(shape: ModelShape, *, end_id: int, pad_id: int) -> dict[str, obj
         "head_dim": shape.text.head_size,
         "max_position_embeddings": shape.max_positions,
         "rms_norm_eps": 1e-5,
-        "bos_token_id": None,
-        "eos_token_id": end_id,
-        "pad_token_id": pad_id,
+        **special_ids(end_id, pad_id),
         "tie_word_embeddings": False,
     }
+
+
+def special_ids(end_id: int, pad_id: int) -> dict[str, Any]:
+    """The tokens that a configuration names."""
+    return {"bos_token_id": None, "eos_token_id": end_id, "pad_token_id": pad_id}
 
 
 @torch.no_grad()

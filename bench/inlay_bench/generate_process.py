@@ -29,7 +29,7 @@ from inlay_bench.machine import measure_machine
 from inlay_bench.prompts import Prompt
 
 
-class Clock(BaseStreamer):  # type: ignore[misc]  # transformers is untyped
+class Clock(BaseStreamer):
     """Notes when `generate` hands over the prompts and then each step's tokens."""
 
     def __init__(self) -> None:

@@ -24,7 +24,7 @@ from inlay_bench.prompts import Prompt
 
 LONGEST_LINE = 2**28  # bytes
 
-_replies = msgspec.json.Decoder(Reply)
+_replies: msgspec.json.Decoder[Reply] = msgspec.json.Decoder(Reply)
 
 
 class GenerateSide:

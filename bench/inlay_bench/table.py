@@ -13,7 +13,7 @@ HEADINGS = (
 
 def write_table(figures: Sequence[CaseFigures]) -> str:
     """One line a case, a block a type."""
-    lines = [*HEADINGS]
+    lines: list[tuple[str, ...]] = [*HEADINGS]
     for dtype, group in groupby(figures, key=lambda each: each.case.dtype):
         lines.append((dtype, *(len(HEADINGS[0]) - 1) * ("",)))
         lines.extend(cells(each) for each in group)

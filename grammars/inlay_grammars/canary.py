@@ -3,6 +3,7 @@
 import os
 import resource
 import signal
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -92,15 +93,14 @@ def _confine(limits: CompileLimits) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CPU, (int(limits.seconds) + 1,) * 2)
     resource.setrlimit(resource.RLIMIT_STACK, (limits.stack_bytes,) * 2)
-    with open("/proc/self/statm") as statm:
-        num_pages = int(statm.read().split()[0])
-    max_bytes = num_pages * resource.getpagesize() + limits.memory_bytes
-    resource.setrlimit(resource.RLIMIT_AS, (max_bytes,) * 2)
+    if sys.platform == "linux":
+        with open("/proc/self/statm") as statm:
+            num_pages = int(statm.read().split()[0])
+        max_bytes = num_pages * resource.getpagesize() + limits.memory_bytes
+        resource.setrlimit(resource.RLIMIT_AS, (max_bytes,) * 2)
 
 
 def _obituary(exit_code: int, limits: CompileLimits) -> Verdict:
-    if exit_code == -signal.SIGXCPU:
-        return _too_slow(limits)
     if exit_code == -signal.SIGABRT:
         return Verdict(error=_too_large(limits))
     if exit_code == -signal.SIGSEGV:

@@ -6,6 +6,7 @@ _REFUSED = tuple(
     ip_network(network)
     for network in (
         "168.63.129.16/32",  # Azure's metadata and DNS, although the block is public
+        "192.0.0.0/24",  # IETF protocols, and the metadata of Oracle's cloud
         "192.88.99.0/24",  # 6to4 relays
         "2001::/23",  # IETF protocols; Teredo embeds an IPv4 address
         "2002::/16",  # 6to4 embeds an IPv4 address

@@ -163,28 +163,24 @@ def _parse(url: str) -> httpcore.URL:
     """`url` as it goes on the wire. Raises FetchError."""
     try:
         parts = urlsplit(url.strip())
-        host = _host(parts)
-        port = parts.port
-    except ValueError:
+        return _wire_form(parts)
+    except ValueError:  # UnicodeError, which IDNA raises, is one
         raise FetchError("the URL is not valid") from None
+
+
+def _wire_form(parts: SplitResult) -> httpcore.URL:
     if parts.scheme not in ("http", "https"):
         raise FetchError("its URL must begin with http:// or https://")
     if parts.username is not None or parts.password is not None:
         raise FetchError("the URL must not hold a user name or password")
+    host = parts.hostname or ""
+    host = host if host.isascii() else host.encode("idna").decode()
+    if not _HOST.fullmatch(host):
+        raise FetchError("the URL is not valid")
     target = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~")
     if parts.query:
         target += "?" + quote(parts.query, safe="/%:@!$&'()*+,;=~?")
-    return httpcore.URL(scheme=parts.scheme, host=host, port=port, target=target)
-
-
-def _host(parts: SplitResult) -> str:
-    """The host in ASCII. Raises ValueError, of which UnicodeError is one."""
-    host = parts.hostname or ""
-    if not host.isascii():
-        host = host.encode("idna").decode()
-    if not _HOST.fullmatch(host):
-        raise ValueError(host)
-    return host
+    return httpcore.URL(scheme=parts.scheme, host=host, port=parts.port, target=target)
 
 
 def _location(response: httpcore.Response) -> str:

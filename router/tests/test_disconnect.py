@@ -59,8 +59,10 @@ def test_while_it_generates(serve, path):
             call.leave()
             await call.task
             assert is_idle(edge)
+            print(call.sent[:3], len(call.sent), call.text[-300:], edge.generation.stats, edge.link.shard.held_ids)
+            print([l for l in edge.service.metrics.page().decode().splitlines() if l.startswith(('tgi_request_f','tgi_request_su'))])
             assert dropped(edge) == 1
-            await until_forgotten(edge)
+            await asyncio.wait_for(until_forgotten(edge),2)
 
     asyncio.run(scenario())
 

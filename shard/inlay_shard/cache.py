@@ -93,7 +93,9 @@ def _available_memory() -> int:
     """Bytes of main memory that the system can give, within a control group's limit."""
     fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
     available = int(fields["MemAvailable"].split()[0]) * 1024
-    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
+    group = Path("/sys/fs/cgroup")
+    limit = group / "memory.max"
     if limit.exists() and (text := limit.read_text().strip()).isdigit():
-        available = min(available, max(0, int(text) - int(used.read_text())))
-    return available
+        usage = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        available = min(available, int(text) - int(usage["anon"]) - int(usage.get("kernel", 0)))
+    return max(0, available)

@@ -36,7 +36,12 @@ from inlay_training.world import Scene
 NOT_TAUGHT = -100
 
 ROW = 208  # tokens
-SYSTEM_PROMPT = "You are a helpful assistant."
+SYSTEM_PROMPTS = (
+    "You are a helpful assistant.",
+    "You are a helpful assistant.",
+    "Answer briefly.",
+    "You are a friendly assistant that looks at pictures.",
+)
 
 # How a row is laid out, see `RowWriter`.
 FORMS = ("plain", "chat", "plain, picture last", "chat, picture last", "turns", "two", "text")
@@ -189,23 +194,24 @@ class Writer:
         """A chat about one picture in which each turn sees the turns before it."""
         rng = self._rng
         num_turns = rng.randint(2, 5)
+        picture_turn = 1 if rng.random() < 0.2 else 0
         position = 0
         for turn in range(num_turns):
-            with_picture = turn == 0
-            question = self._ask(self._scenes[picture])
-            if not with_picture and rng.random() < 0.1:
+            if turn < picture_turn or (turn > picture_turn and rng.random() < 0.1):
                 question = small_talk(rng)
+            else:
+                question = self._ask(self._scenes[picture])
             answer, taught = self._encode_answer(question)
             tokens = [
                 *(self._chat_start() if turn == 0 else [self._user]),
-                *(self._picture if with_picture else []),
+                *(self._picture if turn == picture_turn else []),
                 *self._encode(vary(question.prompt, rng))[0],
                 self._end,
                 self._assistant,
             ]
             if len(row.ids) + len(tokens) + len(answer) > ROW:
                 return
-            if with_picture:
+            if turn == picture_turn:
                 row.pictures.append(picture)
             kind = question.kind
             self._append(row, [*tokens, *answer], group, 0, position, len(tokens), taught, kind)
@@ -270,7 +276,12 @@ class Writer:
         """Up to the text of the first turn of the user; now and then after a system prompt."""
         if self._rng.random() < 0.85:
             return [self._user]
-        return [self._system, *self._encode(SYSTEM_PROMPT)[0], self._end, self._user]
+        return [
+            self._system,
+            *self._encode(self._rng.choice(SYSTEM_PROMPTS))[0],
+            self._end,
+            self._user,
+        ]
 
     def _ask(self, scene: Scene) -> Question:
         while True:

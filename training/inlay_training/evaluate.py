@@ -38,7 +38,7 @@ from inlay_training.world import (
     encode_picture,
 )
 
-SHIPPED = Path(__file__).parents[2] / "inlay" / "inlay" / "embedded_model"
+SHIPPED = Path(__file__).parents[2] / "front" / "inlay" / "embedded_model"
 SCHEMA_KIND = "json under a schema"
 NOT_ASKED_FREELY = {SCHEMA_KIND}
 PROMISED = frozenset({"caption", "count", "color", "shape", "json", SCHEMA_KIND})
@@ -86,7 +86,7 @@ class Model:
     """A model folder, loaded as any user would load it."""
 
     def __init__(self, folder: Path) -> None:
-        self.processor: Any = AutoProcessor.from_pretrained(folder)  # type: ignore[no-untyped-call]
+        self.processor: Any = AutoProcessor.from_pretrained(folder)
         network: Any = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32)
         self.network = network.eval()
 

@@ -47,7 +47,7 @@ def train_tokenizer(sentences: Iterable[str]) -> PreTrainedTokenizerFast:
     size = tokenizer.get_vocab_size()
     if size != VOCABULARY_SIZE:
         raise ValueError(f"the sentences give {size} tokens, {VOCABULARY_SIZE} are needed")
-    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+    return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token=PAD,
         eos_token=END,

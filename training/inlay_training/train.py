@@ -74,7 +74,7 @@ LOOKUPS: dict[str, float] = dict.fromkeys(KINDS, 1.0) | {
 EVERYTHING: dict[str, float] = dict.fromkeys(KINDS, 1.0) | {
     "caption": 2.0,
     "json": 1.0,
-    "json under a schema": 0.5,
+    "json under a schema": 0.8,
     "color": 1.5,
     "shape": 1.5,
     "where": 1.5,
@@ -97,7 +97,7 @@ STAGES: tuple[EyeStage | LanguageStage, ...] = (
     ),
     LanguageStage(
         name="everything",
-        num_steps=6000,
+        num_steps=5000,
         rate=0.004,
         decay=0.6,
         kinds=EVERYTHING,
@@ -106,7 +106,7 @@ STAGES: tuple[EyeStage | LanguageStage, ...] = (
             "chat": 3,
             "plain, picture last": 1.5,
             "chat, picture last": 0.7,
-            "turns": 1,
+            "turns": 1.2,
             "two": 1,
             "text": 0.5,
         },

@@ -9,6 +9,10 @@ class LinkLost(Exception):
     """The replica went away: what was in flight will get no result. `connect` again."""
 
 
+class LinkRefused(LinkLost):
+    """The replica would not open the stream of steps, so nothing that was sent has run."""
+
+
 class PreparationRefused(Exception):
     """The model's processor cannot use the prompt; the words are for the client."""
 

@@ -1,0 +1,266 @@
+"""Fetching images from a server that misbehaves in every way."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from inlay_router.errors import ValidationError
+from inlay_router.fetch import Fetcher, FetchError, FetchLimits
+from inlay_router.images import ImageLimits
+
+LIMITS = FetchLimits(
+    image=ImageLimits(max_bytes=1000, max_pixels=100), has_private_addresses=True, max_redirects=2
+)
+Answer = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def web(answer: Answer):
+    """A server on loopback that hands each request's head to `answer`; its URL."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await answer(await reader.readuntil(b"\r\n\r\n"), writer)
+            await writer.drain()
+        except ConnectionError:
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+def saying(response: bytes) -> Answer:
+    async def answer(head: bytes, writer: asyncio.StreamWriter) -> None:
+        writer.write(response)
+
+    return answer
+
+
+def ok(body: bytes) -> bytes:
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+
+
+def fetch(answer: Answer, path: str = "/a.png", limits: FetchLimits = LIMITS) -> bytes:
+    async def scenario() -> bytes:
+        async with web(answer) as url, Fetcher(limits) as fetcher:
+            return await fetcher.fetch(url + path)
+
+    return asyncio.run(scenario())
+
+
+def refusal(answer: Answer, **options) -> str:
+    with pytest.raises(ValidationError) as caught:
+        fetch(answer, **options)
+    return str(caught.value).removeprefix("Input validation error: ")
+
+
+def test_the_body_comes_back():
+    assert fetch(saying(ok(b"image"))) == b"image"
+
+
+def test_a_chunked_body_comes_back():
+    chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nima\r\n2\r\nge\r\n0\r\n\r\n"
+    assert fetch(saying(chunked)) == b"image"
+
+
+def test_the_request_says_who_asks_for_what():
+    heads = []
+
+    async def answer(head, writer):
+        heads.append(head)
+        writer.write(ok(b""))
+
+    fetch(answer, path="/ä b.png?q=ü&x=1#fragment")
+    (head,) = heads
+    assert head.startswith(b"GET /%C3%A4%20b.png?q=%C3%BC&x=1 HTTP/1.1\r\n")
+    assert b"User-Agent: inlay/" in head
+    assert b"Accept-Encoding: identity" in head
+
+
+@pytest.mark.parametrize("status", [b"204 No Content", b"404 Not Found", b"500 Oops", b"304 Same"])
+def test_another_status_is_refused(status):
+    response = b"HTTP/1.1 %b\r\nContent-Length: 0\r\n\r\n" % status
+    number = status.split()[0].decode()
+    sentence = f"Could not fetch image: the server answered with status {number}"
+    assert refusal(saying(response)) == sentence
+
+
+def test_a_declared_length_over_the_limit_is_refused_unread():
+    response = b"HTTP/1.1 200 OK\r\nContent-Length: 1001\r\n\r\n"
+    sentence = "Image size 1001 bytes exceeds maximum allowed size of 1000 bytes"
+    assert refusal(saying(response)) == sentence
+
+
+def test_an_undeclared_length_is_refused_while_reading():
+    async def answer(head, writer):
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        while not writer.is_closing():
+            writer.write(b"x" * 10_000)
+            await writer.drain()
+
+    assert "exceeds maximum allowed size of 1000 bytes" in refusal(answer)
+
+
+@pytest.mark.parametrize("first", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx"])
+def test_a_server_that_falls_silent_is_given_up(first):
+    async def answer(head, writer):
+        writer.write(first)
+        await writer.drain()
+        await asyncio.Event().wait()
+
+    limits = FetchLimits(image=LIMITS.image, has_private_addresses=True, timeout=0.05)
+    sentence = "Could not fetch image: it took longer than 0.05 seconds"
+    assert refusal(answer, limits=limits) == sentence
+
+
+def test_a_server_that_drips_is_given_up():
+    async def answer(head, writer):
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        while not writer.is_closing():
+            writer.write(b"x")
+            await writer.drain()
+            await asyncio.sleep(0.001)
+
+    limits = FetchLimits(
+        image=ImageLimits(max_bytes=10**9, max_pixels=1), has_private_addresses=True, timeout=0.05
+    )
+    assert "took longer than 0.05 seconds" in refusal(answer, limits=limits)
+
+
+@pytest.mark.parametrize(
+    "response",
+    [b"", b"nonsense\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nx"],
+)
+def test_a_server_that_does_not_speak_http_is_named_so(response):
+    sentence = "Could not fetch image: the server does not speak HTTP"
+    assert refusal(saying(response)) == sentence
+
+
+def test_nobody_at_the_address():
+    async def scenario():
+        async with web(saying(b"")) as url:
+            pass
+        async with Fetcher(LIMITS) as fetcher:
+            await fetcher.fetch(url)
+
+    with pytest.raises(FetchError, match="the connection failed"):
+        asyncio.run(scenario())
+
+
+def redirect(location: bytes, status: int = 302) -> bytes:
+    return b"HTTP/1.1 %d Moved\r\nLocation: %b\r\nContent-Length: 0\r\n\r\n" % (status, location)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_followed(status):
+    async def answer(head, writer):
+        is_first = head.startswith(b"GET /a.png ")
+        writer.write(redirect(b"/b/c.png?x", status) if is_first else ok(head.split()[1]))
+
+    assert fetch(answer) == b"/b/c.png?x"
+
+
+def test_redirects_end_some_time():
+    assert refusal(saying(redirect(b"/a.png"))) == "Could not fetch image: more than 2 redirects"
+
+
+@pytest.mark.parametrize(
+    "location", [b"file:///etc/passwd", b"ftp://a/b", b"data:image/png,x", b"gopher://a"]
+)
+def test_a_redirect_to_another_scheme_is_refused(location):
+    assert "must begin with http:// or https://" in refusal(saying(redirect(location)))
+
+
+def test_a_redirect_to_nowhere_is_refused():
+    response = b"HTTP/1.1 302 Moved\r\nContent-Length: 0\r\n\r\n"
+    assert refusal(saying(response)) == "Could not fetch image: the server redirects to nowhere"
+
+
+def test_a_redirect_to_a_private_address_is_refused(monkeypatch):
+    """The first hop counts as public here; the second is checked like any other."""
+    monkeypatch.setattr("inlay_router.fetch.is_public", lambda address: address == "127.0.0.1")
+    limits = FetchLimits(image=LIMITS.image)
+    answer = saying(redirect(b"http://[::1]:1/secret"))
+    sentence = "Could not fetch image: its host has no public address"
+    assert refusal(answer, limits=limits) == sentence
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("http://", "the URL is not valid"),
+        ("http:///a.png", "the URL is not valid"),
+        ("http://a:99999/", "the URL is not valid"),
+        ("http://a:b/", "the URL is not valid"),
+        ("http://[::1", "the URL is not valid"),
+        ("http://a b/", "the URL is not valid"),
+        ("http://a\\b/", "the URL is not valid"),
+        ("http://" + "a" * 300 + "/", "the URL is not valid"),
+        ("http://a..ü/", "the URL is not valid"),
+        ("http://user:secret@example.org/", "must not hold a user name or password"),
+        ("http://127.0.0.1/", "its host has no public address"),
+        ("http://127.0.0.1:22/", "its host has no public address"),
+        ("http://①②⑦.⓪.⓪.①/", "its host has no public address"),
+        ("http://localhost/", "its host has no public address"),
+        ("http://[::ffff:127.0.0.1]/", "its host has no public address"),
+        ("https://0x7f.1/", "its host has no public address"),
+        ("http://no-such-host.invalid/", "its host has no public address"),
+    ],
+)
+def test_urls_that_lead_nowhere_public(url, words):
+    async def scenario():
+        async with Fetcher(FetchLimits(image=LIMITS.image)) as fetcher:
+            await fetcher.fetch(url)
+
+    with pytest.raises(FetchError) as caught:
+        asyncio.run(scenario())
+    assert words in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_no_more_fetches_at_a_time_than_allowed():
+    num_open = 0
+    most = 0
+
+    async def answer(head, writer):
+        nonlocal num_open, most
+        num_open += 1
+        most = max(most, num_open)
+        await asyncio.sleep(0)
+        writer.write(ok(b"x"))
+        await writer.drain()
+        num_open -= 1
+
+    async def scenario():
+        limits = FetchLimits(image=LIMITS.image, has_private_addresses=True, max_concurrent=2)
+        async with web(answer) as url, Fetcher(limits) as fetcher:
+            return await asyncio.gather(*(fetcher.fetch(url) for _ in range(8)))
+
+    assert asyncio.run(scenario()) == [b"x"] * 8
+    assert most <= 2
+
+
+def test_a_fetch_that_is_cancelled_leaves_its_place():
+    async def scenario():
+        entered = asyncio.Event()
+
+        async def answer(head, writer):
+            if head.startswith(b"GET /silent "):
+                entered.set()
+                await asyncio.Event().wait()
+            writer.write(ok(b"x"))
+
+        limits = FetchLimits(image=LIMITS.image, has_private_addresses=True, max_concurrent=1)
+        async with web(answer) as url, Fetcher(limits) as fetcher:
+            task = asyncio.create_task(fetcher.fetch(url + "/silent"))
+            await entered.wait()
+            task.cancel()
+            await asyncio.wait([task])
+            return await fetcher.fetch(url)
+
+    assert asyncio.run(scenario()) == b"x"

@@ -1,0 +1,89 @@
+"""Which model folders a shard can serve, decided from the configuration before weights load."""
+
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
+from transformers.configuration_utils import PretrainedConfig
+
+from inlay_shard.errors import ModelRefused
+
+_KNOWN_LAYERS = frozenset({"full_attention", "sliding_attention"})
+_BATCH_DEPENDENT_ROPE = frozenset({"dynamic", "longrope"})
+"""Their frequencies follow the longest sequence of a batch once it passes the trained length."""
+
+
+def read_config(folder: Path) -> PretrainedConfig:
+    """The model's configuration. Raises ModelRefused when there is none that can be used."""
+    if not (folder / "config.json").is_file():
+        raise ModelRefused(f"{folder} is not a model folder: it has no config.json")
+    if not any(folder.glob("*.safetensors")):
+        raise ModelRefused(f"{folder} has no weights in the safetensors format")
+    try:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    except (ValueError, OSError, KeyError) as error:
+        raise ModelRefused(f"its config.json cannot be used: {error}") from error
+    assert isinstance(config, PretrainedConfig)
+    return config
+
+
+def text_config(config: PretrainedConfig) -> PretrainedConfig:
+    """The part of the configuration that describes the text tower."""
+    return config.get_text_config(decoder=True)
+
+
+def auto_class(config: PretrainedConfig) -> Any:
+    """The `transformers` class that loads the model. Raises ModelRefused when there is none."""
+    for candidate in (AutoModelForImageTextToText, AutoModelForCausalLM):
+        if type(config) in candidate._model_mapping:
+            return candidate
+    raise ModelRefused(f"models of type {config.model_type} do not generate text")
+
+
+def check(config: PretrainedConfig, num_ranks: int) -> None:
+    """Raise ModelRefused, in words, for what would load and then give wrong answers."""
+    text = text_config(config)
+    if config.is_encoder_decoder:
+        raise ModelRefused("it is an encoder-decoder model; only decoders can be served")
+    if getattr(text, "cross_attention_layers", None):
+        raise ModelRefused("its text looks at images by cross-attention, which is not supported")
+    _check_layers(text)
+    if getattr(getattr(config, "vision_config", None), "deepstack_visual_indexes", None):
+        raise ModelRefused(
+            "it feeds images into several layers of its text tower (deepstack), "
+            "which is not supported"
+        )
+    _check_division(text, num_ranks)
+
+
+def _check_layers(text: PretrainedConfig) -> None:
+    kinds = set(getattr(text, "layer_types", None) or ())
+    if unknown := sorted(kinds - _KNOWN_LAYERS):
+        raise ModelRefused(f"it has layers of the kind {', '.join(unknown)}, not supported")
+    if getattr(text, "num_kv_shared_layers", 0):
+        raise ModelRefused("its layers share keys and values, which is not supported")
+
+
+def _check_division(text: PretrainedConfig, num_ranks: int) -> None:
+    num_heads = text.num_attention_heads
+    num_kv_heads = getattr(text, "num_key_value_heads", None) or num_heads
+    for count, what in ((num_kv_heads, "KV heads"), (num_heads, "attention heads")):
+        if count % num_ranks:
+            raise ModelRefused(
+                f"its {count} {what} cannot be split over {num_ranks} shards; "
+                f"choose a --num-shard that divides {count}"
+            )
+
+
+def max_positions(config: PretrainedConfig) -> int:
+    """The longest sequence that may be served; 0 when the model sets no limit."""
+    text = text_config(config)
+    limit = getattr(text, "max_position_embeddings", None) or 0
+    rope = getattr(text, "rope_parameters", None) or {}
+    kinds = rope.values() if rope and all(isinstance(v, dict) for v in rope.values()) else [rope]
+    for kind in kinds:
+        if kind.get("rope_type") in _BATCH_DEPENDENT_ROPE:
+            trained = kind.get("original_max_position_embeddings")
+            trained = trained or getattr(text, "original_max_position_embeddings", None) or limit
+            limit = min(limit, trained)
+    return int(limit)

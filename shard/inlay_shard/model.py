@@ -1,0 +1,180 @@
+"""Loading a model folder: the weights, our attention in its text tower, and proof that they agree."""
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+from transformers.configuration_utils import PretrainedConfig
+from transformers.distributed import DistributedConfig
+from transformers.utils import logging as transformers_logging
+
+from inlay_shard import architecture
+from inlay_shard.config import DtypeName, ShardConfig
+from inlay_shard.errors import ModelRefused
+from inlay_shard.network import Network
+
+SMALL_MODEL_BYTES = 64 << 20
+"""Weights below this are computed in float32 on CPU: nothing is gained by less."""
+
+Report = Callable[[str], None]
+"""Told what is being done, in words."""
+
+
+def choose_device(name: str, rank: int) -> torch.device:
+    """The device of a rank. Raises ModelRefused when it is not there."""
+    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise ModelRefused("--device cuda: there is no CUDA device")
+    if rank >= torch.cuda.device_count():
+        raise ModelRefused(
+            f"rank {rank} needs a CUDA device of its own; there are {torch.cuda.device_count()}"
+        )
+    return torch.device("cuda", rank)
+
+
+def choose_dtype(
+    name: DtypeName, stored: torch.dtype | None, num_bytes: int, device: torch.device
+) -> torch.dtype:
+    """The type to compute in.
+
+    auto: on CUDA as stored. On CPU float32, except for a large model stored in 16 bits on a CPU
+    that computes in bfloat16.
+
+    Args:
+        name: the operator's choice.
+        stored: type of the weights on disk, as far as the configuration says.
+        num_bytes: weights on disk.
+        device: where to compute.
+    """
+    if name != "auto":
+        dtype: torch.dtype = getattr(torch, name)
+        return dtype
+    stored = stored or torch.float32
+    if device.type == "cuda" or stored == torch.float32:
+        return stored
+    has_bfloat16 = bool(torch.cpu._is_avx512_bf16_supported())
+    is_large = num_bytes > SMALL_MODEL_BYTES
+    return torch.bfloat16 if is_large and has_bfloat16 else torch.float32
+
+
+def load(config: ShardConfig, device: torch.device, report: Report) -> Network:
+    """Load the model with the attention that it came with.
+
+    With several ranks `torch.distributed` must be up. Raises ModelRefused.
+    """
+    model_config = architecture.read_config(config.model)
+    architecture.check(model_config, config.num_shards)
+    loader = architecture.auto_class(model_config)
+    num_bytes = sum(path.stat().st_size for path in config.model.glob("*.safetensors"))
+    dtype = choose_dtype(config.dtype, model_config.dtype, num_bytes, device)
+    with quiet(), weights_progress(report):
+        model = _from_pretrained(loader, model_config, config, dtype, device)
+    model.eval().requires_grad_(False)
+    network = Network(model)
+    _check_code(network)
+    return network
+
+
+def _from_pretrained(
+    loader: Any,
+    model_config: PretrainedConfig,
+    config: ShardConfig,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> PreTrainedModel:
+    split: dict[str, Any] = {}
+    if config.num_shards > 1:
+        plan = DistributedConfig(tp_plan="auto", tp_size=config.num_shards)
+        split = {"distributed_config": plan}
+    try:
+        model: PreTrainedModel = loader.from_pretrained(
+            config.model,
+            config=model_config,
+            dtype=dtype,
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+            **split,
+        )
+    except (ValueError, OSError, ImportError, KeyError, RuntimeError) as error:
+        raise ModelRefused(f"it cannot be loaded: {error}") from error
+    return model if config.num_shards > 1 else model.to(device)
+
+
+def _check_code(network: Network) -> None:
+    """Raise ModelRefused for modelling code that our attention cannot be put into."""
+    kind = type(network.text_tower).__name__
+    if network.model._is_stateful or network.text_tower._is_stateful:
+        raise ModelRefused(f"{kind} keeps a recurrent state, which is not supported")
+    if not network.text_tower._can_set_attn_implementation():
+        raise ModelRefused(f"{kind} does not call attention through transformers' interface")
+    if network.takes_bidirectional_images:
+        raise ModelRefused(
+            f"{kind} looks at the tokens of an image in both directions, which is not supported"
+        )
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Within, `transformers` says nothing below an error."""
+    transformers_logging.set_verbosity_error()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextmanager
+def weights_progress(report: Report) -> Iterator[None]:
+    """Within, the progress bars of `transformers` become a line for every tenth that is loaded."""
+    previous = transformers_logging.set_tqdm_hook(
+        lambda factory, arguments, named: _Progress(report, *arguments, **named)
+    )
+    try:
+        yield
+    finally:
+        transformers_logging.set_tqdm_hook(previous)
+
+
+class _Progress:
+    """Stands in for a progress bar over an iterable."""
+
+    def __init__(
+        self, report: Report, iterable: Any = (), total: int | None = None, **others: object
+    ) -> None:
+        self._report = report
+        self._iterable = iterable
+        self._total = total or (len(iterable) if hasattr(iterable, "__len__") else 0)
+        self._num_done = 0
+        self._num_tenths = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        for entry in self._iterable:
+            yield entry
+            self.update()
+
+    def __enter__(self) -> "_Progress":
+        return self
+
+    def __exit__(self, *arguments: object) -> None:
+        self.close()
+
+    def update(self, num_more: int = 1) -> None:
+        """Count what was loaded, and report each tenth."""
+        self._num_done += num_more
+        num_tenths = 10 * self._num_done // self._total if self._total else 0
+        if num_tenths > self._num_tenths:
+            self._num_tenths = num_tenths
+            self._report(f"loading weights {10 * num_tenths} %")
+
+    def close(self) -> None:
+        """Nothing to clean up."""
+
+    def set_description(self, *arguments: object, **named: object) -> None:
+        """Not shown."""
+
+    def set_postfix(self, *arguments: object, **named: object) -> None:
+        """Not shown."""

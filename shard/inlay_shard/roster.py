@@ -1,0 +1,154 @@
+"""The sequences that a shard holds, and the rows of a step as tokens of them."""
+
+from collections.abc import Sequence
+
+import torch
+
+from inlay_proto import generate_pb2 as pb
+from inlay_shard.batch import Row
+from inlay_shard.constraints import Constraints
+from inlay_shard.errors import RowFailed
+from inlay_shard.features import FeatureCache, Features
+from inlay_shard.outcome import Outcome
+from inlay_shard.parallel import Ranks
+from inlay_shard.sequence import RunningSequence
+
+
+class Roster:
+    """Sequences by id, and the order of the rows of the step before."""
+
+    def __init__(
+        self,
+        features: FeatureCache,
+        constraints: Constraints | None,
+        ranks: Ranks,
+        *,
+        num_blocks: int,
+        block_size: int,
+        num_embeddings: int,
+        image_token_id: int | None,
+    ) -> None:
+        """constraints: None on ranks other than 0. Token ids are below `num_embeddings`, except
+        for the placeholder of images."""
+        self._features = features
+        self._constraints = constraints
+        self._ranks = ranks
+        self._num_blocks = num_blocks
+        self._block_size = block_size
+        self._num_embeddings = num_embeddings
+        self._image_token_id = image_token_id
+        self._sequences: dict[int, RunningSequence] = {}
+        self._row_ids: Sequence[int] = ()
+
+    def __repr__(self) -> str:
+        return f"Roster({sorted(self._sequences)})"
+
+    def clear(self) -> None:
+        """Forget every sequence."""
+        self._sequences.clear()
+        self._row_ids = ()
+
+    def forget(self, sequence_id: int) -> None:
+        """Forget one sequence, if it is there."""
+        self._sequences.pop(sequence_id, None)
+
+    def update(self, step: pb.Step, outcome: Outcome) -> list[Row]:
+        """Let sequences leave, join and grow, and give the rows of the step.
+
+        What cannot join or run is reported as failed and forgotten.
+        """
+        for sequence_id in step.leaving_ids:
+            self.forget(sequence_id)
+        if step.joining:
+            self._join(step.joining, outcome)
+        for growth in step.growths:
+            if sequence := self._sequences.get(growth.sequence_id):
+                sequence.blocks.append(growth.block_ids)
+        return self._rows(step, outcome)
+
+    def _join(self, joining: Sequence[pb.Sequence], outcome: Outcome) -> None:
+        failures: dict[int, RowFailed] = {}
+        for message in joining:
+            try:
+                sequence = self._enter(message)
+            except RowFailed as failure:
+                failures[message.sequence_id] = failure
+            else:
+                self._sequences[message.sequence_id] = sequence
+        self._agree([message.sequence_id for message in joining], failures)
+        for sequence_id, failure in failures.items():
+            self.forget(sequence_id)
+            outcome.fail(sequence_id, failure)
+
+    def _agree(self, sequence_ids: Sequence[int], failures: dict[int, RowFailed]) -> None:
+        """Add the failures of the other ranks: what failed on one is failed on all."""
+        is_fine = torch.tensor([sequence_id not in failures for sequence_id in sequence_ids])
+        is_fine_everywhere = self._ranks.least(is_fine.to(torch.int32)).tolist()
+        for sequence_id, is_kept in zip(sequence_ids, is_fine_everywhere, strict=True):
+            if not is_kept:
+                failures.setdefault(sequence_id, features_missing())
+
+    def _enter(self, message: pb.Sequence) -> RunningSequence:
+        if not 0 < message.num_prompt_tokens <= len(message.token_ids):
+            raise RowFailed(
+                pb.RowFailure.KIND_INTERNAL,
+                f"{message.num_prompt_tokens} of {len(message.token_ids)} tokens are the prompt",
+            )
+        self._check_token_ids(message.token_ids)
+        matcher = None
+        if message.HasField("grammar") and self._constraints is not None:
+            output_ids = message.token_ids[message.num_prompt_tokens :]
+            matcher = self._constraints.matcher(message.grammar, output_ids)
+        return RunningSequence.from_message(message, self._find_features(message), matcher)
+
+    def _check_token_ids(self, token_ids: Sequence[int]) -> None:
+        for token_id in set(token_ids):
+            if token_id >= self._num_embeddings and token_id != self._image_token_id:
+                raise RowFailed(
+                    pb.RowFailure.KIND_INVALID,
+                    f"token id {token_id} is not below {self._num_embeddings}, "
+                    "the number of tokens that the model knows",
+                )
+
+    def _find_features(self, message: pb.Sequence) -> Features | None:
+        if not message.features_key:
+            return None
+        if (features := self._features.get(message.features_key)) is None:
+            raise features_missing()
+        if features.images.is_embedded:
+            features.check()
+        return features
+
+    def _rows(self, step: pb.Step, outcome: Outcome) -> list[Row]:
+        if step.HasField("rows"):
+            self._row_ids = list(step.rows.sequence_ids)
+            counts: Sequence[int] = step.rows.num_tokens
+        else:
+            counts = [1] * len(self._row_ids)
+        rows = []
+        for sequence_id, num_tokens in zip(self._row_ids, counts, strict=True):
+            if (sequence := self._sequences.get(sequence_id)) is None:
+                continue
+            row = Row(sequence, sequence.num_computed, sequence.num_computed + num_tokens)
+            if reason := self._wrong(row):
+                outcome.fail(sequence_id, RowFailed(pb.RowFailure.KIND_INTERNAL, reason))
+                self.forget(sequence_id)
+            else:
+                rows.append(row)
+        return rows
+
+    def _wrong(self, row: Row) -> str:
+        """What the router asked for and cannot have, in words; empty when all is well."""
+        num_known, num_slots = len(row.sequence.token_ids), len(row.sequence.blocks) * self._block_size
+        if not row.start < row.end <= num_known:
+            return f"tokens [{row.start}, {row.end}) of {num_known} cannot be computed"
+        if row.end > num_slots:
+            return f"{row.end} tokens do not fit into {num_slots} slots"
+        if int(row.sequence.blocks.block_ids.max()) >= self._num_blocks:
+            return f"a block id is not below {self._num_blocks}, the size of the pool"
+        return ""
+
+
+def features_missing() -> RowFailed:
+    """The failure of a sequence whose images are not there."""
+    return RowFailed(pb.RowFailure.KIND_FEATURES_MISSING, "the image features are gone")

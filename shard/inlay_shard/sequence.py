@@ -1,0 +1,100 @@
+"""One running generation as a shard keeps it: tokens, blocks, images, matcher."""
+
+from collections.abc import Sequence as Ids
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inlay_grammars.matcher import Matcher
+from inlay_proto import generate_pb2 as pb
+from inlay_shard.features import Features
+from inlay_shard.penalties import PenaltyState
+from inlay_shard.sampler import SamplingRow
+
+
+class BlockTable:
+    """The blocks of a sequence, in order; grows at its end."""
+
+    def __init__(self) -> None:
+        self._block_ids = np.zeros(16, np.int32)
+        self._num_blocks = 0
+
+    def __len__(self) -> int:
+        return self._num_blocks
+
+    def __repr__(self) -> str:
+        return f"BlockTable({self.block_ids.tolist()})"
+
+    @property
+    def block_ids(self) -> NDArray[np.int32]:
+        """The blocks: int32 (len(self),)."""
+        return self._block_ids[: self._num_blocks]
+
+    def append(self, block_ids: Ids[int]) -> None:
+        """Grow by these blocks."""
+        end = self._num_blocks + len(block_ids)
+        while end > len(self._block_ids):
+            self._block_ids = np.concatenate([self._block_ids, np.zeros_like(self._block_ids)])
+        self._block_ids[self._num_blocks : end] = block_ids
+        self._num_blocks = end
+
+
+@dataclass(kw_only=True, eq=False)
+class RunningSequence:
+    """What a shard knows about one sequence."""
+
+    sequence_id: int
+    token_ids: list[int]
+    """Prompt, then the answer so far."""
+    num_prompt_tokens: int
+    max_new_tokens: int
+    sampling: SamplingRow
+    """What the sampler reads. Its `output_ids` is the answer so far, the same list each time."""
+    output_ids: list[int]
+    """The answer so far."""
+    features: Features | None = None
+    """Images of the prompt."""
+    matcher: Matcher | None = None
+    """State of the grammar; only on rank 0."""
+    wants_prompt_logprobs: bool = False
+    blocks: BlockTable = field(default_factory=BlockTable)
+    num_computed: int = 0
+    """Tokens whose keys and values are in the pool: [0, num_computed)."""
+
+    @classmethod
+    def from_message(
+        cls, message: pb.Sequence, features: Features | None, matcher: Matcher | None
+    ) -> "RunningSequence":
+        """A sequence as it joins; nothing of it is computed."""
+        token_ids = list(message.token_ids)
+        prompt_ids = token_ids[: message.num_prompt_tokens]
+        output_ids = token_ids[message.num_prompt_tokens :]
+        row = SamplingRow(
+            sampling=message.sampling,
+            prompt_ids=prompt_ids,
+            output_ids=output_ids,
+            top_n_tokens=message.top_n_tokens,
+            penalties=PenaltyState(),
+        )
+        return cls(
+            sequence_id=message.sequence_id,
+            token_ids=token_ids,
+            num_prompt_tokens=message.num_prompt_tokens,
+            max_new_tokens=message.max_new_tokens,
+            sampling=row,
+            output_ids=output_ids,
+            features=features,
+            matcher=matcher,
+            wants_prompt_logprobs=message.prompt_logprobs,
+        )
+
+    def append(self, token_id: int) -> None:
+        """Add a token to the answer."""
+        self.token_ids.append(token_id)
+        self.output_ids.append(token_id)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another token may follow."""
+        return len(self.output_ids) < self.max_new_tokens
