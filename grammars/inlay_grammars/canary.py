@@ -1,5 +1,6 @@
 """A forked process that compiles one grammar, and may die of it."""
 
+import ctypes
 import os
 import resource
 import signal
@@ -12,6 +13,7 @@ from inlay_grammars.limits import CompileLimits
 from inlay_grammars.spec import GrammarError
 
 MIB = 1024 * 1024
+PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,12 +90,13 @@ def _refusal(compile_grammar: Callable[[], object], limits: CompileLimits) -> st
 
 
 def _confine(limits: CompileLimits) -> None:
-    """Limits that hold even if the parent is gone."""
+    """Bounds set by the system, and an end with the parent."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # last words of the allocator
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CPU, (int(limits.seconds) + 1,) * 2)
     resource.setrlimit(resource.RLIMIT_STACK, (limits.stack_bytes,) * 2)
     if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         with open("/proc/self/statm") as statm:
             num_pages = int(statm.read().split()[0])
         max_bytes = num_pages * resource.getpagesize() + limits.memory_bytes

@@ -10,7 +10,7 @@ from inlay_grammars import wire
 
 def test_messages_larger_than_a_pipe_arrive_whole_and_in_order() -> None:
     read_fd, write_fd = os.pipe()
-    messages = [{"id": 1, "value": "é" * 500_000}, {"id": 2, "error": None}]
+    messages: list[wire.Message] = [{"id": 1, "value": "é" * 500_000}, {"id": 2, "error": None}]
 
     def send() -> None:
         with os.fdopen(write_fd, "wb") as pipe:

@@ -1,7 +1,7 @@
 """A loaded model as the engine sees it: token ids in, logits out, images embedded on the way."""
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -124,12 +124,16 @@ class Network:
         finally:
             del self.text_tower.__dict__["forward"]
 
+    def pixel_names(self, inputs: Iterable[str]) -> list[str]:
+        """Those of the processor's outputs from which images are embedded."""
+        return [name for name in inputs if name in self._image_names]
+
     def encode_images(self, pixels: Mapping[str, Tensor]) -> Tensor:
         """Embeddings (n, hidden) that replace the placeholders of a prompt's images, in order.
 
-        pixels: what the model's processor made of the images, by argument name.
+        pixels: what `pixel_names` names, made by the model's processor.
         """
-        inputs = {k: v.to(self.device) for k, v in pixels.items() if k in self._image_names}
+        inputs = {name: tensor.to(self.device) for name, tensor in pixels.items()}
         output = self.model.get_image_features(**inputs, return_dict=True).pooler_output
         features: Tensor = torch.cat(list(output)) if not isinstance(output, Tensor) else output
         return features.reshape(-1, features.shape[-1]).to(self.dtype)

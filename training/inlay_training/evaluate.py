@@ -85,9 +85,9 @@ class Case:
 class Model:
     """A model folder, loaded as any user would load it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, dtype: torch.dtype = torch.float32) -> None:
         self.processor: Any = AutoProcessor.from_pretrained(folder)
-        network: Any = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32)
+        network: Any = AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype)
         self.network = network.eval()
 
     def answer(self, cases: Sequence[Case]) -> list[str]:
@@ -244,10 +244,11 @@ def main() -> int:
     parser.add_argument("--model", type=Path, default=SHIPPED, help="model folder")
     parser.add_argument("--scenes", type=int, default=300, help="scenes for each kind of question")
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--bfloat16", action="store_true", help="compute in bfloat16")
     parser.add_argument("--errors", action="store_true", help="print wrong answers")
     arguments = parser.parse_args()
     rng = Random(f"evaluate {arguments.seed}")
-    model = Model(arguments.model)
+    model = Model(arguments.model, torch.bfloat16 if arguments.bfloat16 else torch.float32)
     cases = draw_cases(model, arguments.scenes, rng)
     cases.sort(key=lambda case: (len(case.pictures), len(case.answer)))
     answers = model.answer(cases)

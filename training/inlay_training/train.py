@@ -97,7 +97,7 @@ STAGES: tuple[EyeStage | LanguageStage, ...] = (
     ),
     LanguageStage(
         name="everything",
-        num_steps=5000,
+        num_steps=4000,
         rate=0.004,
         decay=0.6,
         kinds=EVERYTHING,

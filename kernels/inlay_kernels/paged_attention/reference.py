@@ -33,7 +33,7 @@ def paged_attention(
         keys = _context(key_cache, block_table, context_length)
         values = _context(value_cache, block_table, context_length)
         scores = _scores(query[tokens].float(), keys, scale, softcap)
-        visible = _visible(tokens.stop - tokens.start, context_length, sliding_window)
+        visible = visible(tokens.stop - tokens.start, context_length, sliding_window)
         hidden = ~visible.to(scores.device)
         probabilities = scores.masked_fill(hidden, float("-inf")).softmax(-1)
         output[tokens] = _weighted(probabilities, values).to(query.dtype)
@@ -54,7 +54,7 @@ def _scores(query: Tensor, keys: Tensor, scale: float, softcap: float | None) ->
     return scores if softcap is None else softcap * torch.tanh(scores / softcap)
 
 
-def _visible(num_tokens: int, length: int, sliding_window: int | None) -> Tensor:
+def visible(num_tokens: int, length: int, sliding_window: int | None) -> Tensor:
     """Which positions each token may look at: bool (tokens, length)."""
     positions = torch.arange(length)
     own = positions[length - num_tokens :].unsqueeze(1)

@@ -1,0 +1,225 @@
+"""Paged attention for CPUs: short rows in a compiled loop over the blocks, long rows by SDPA.
+
+Numba compiles the loop on the user's machine, once, into a cache on disk. Keys and values are read
+where they lie; bfloat16 is widened on the way, and everything is summed in float32.
+"""
+
+import threading
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+from numba import prange
+from numpy.typing import NDArray
+from torch import Tensor
+
+from inlay_kernels.batch import AttentionBatch
+from inlay_kernels.compiled import compiled, exponential, to_float
+from inlay_kernels.paged_attention import reference
+from inlay_kernels.paged_attention.gathered import attend_gathered
+
+_MAX_SHORT = 8
+"""Rows of at most this many tokens take the compiled loop; for longer ones GEMMs win."""
+_TILE = 16
+"""Positions that are widened at a time; a multiple of 4."""
+_MIN_PARALLEL_WORK = 400_000
+"""Multiplications below which waking other threads costs more than it saves."""
+
+_parallel_lock = threading.Lock()
+"""Held around parallel launches: Numba's own thread pool takes one at a time."""
+
+
+def paged_attention(
+    query: Tensor,
+    key_cache: Tensor,
+    value_cache: Tensor,
+    batch: AttentionBatch,
+    *,
+    scale: float,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+) -> Tensor:
+    """What `reference.paged_attention` computes, for contiguous caches on the CPU.
+
+    float32 and bfloat16 are fast; other types take the reference.
+    """
+    if query.dtype not in (torch.float32, torch.bfloat16):
+        return reference.paged_attention(
+            query, key_cache, value_cache, batch,
+            scale=scale, sliding_window=sliding_window, softcap=softcap,
+        )  # fmt: skip
+    output = torch.empty(query.shape, dtype=torch.float32)
+    _attend_short(
+        query.contiguous(), key_cache, value_cache, batch, output,
+        scale, sliding_window or 0, softcap or 0.0,
+    )  # fmt: skip
+    if query.shape[0] > batch.num_rows:
+        attend_gathered(
+            query, key_cache, value_cache, batch, output, _MAX_SHORT,
+            scale=scale, sliding_window=sliding_window, softcap=softcap,
+        )  # fmt: skip
+    return output.to(query.dtype)
+
+
+def _attend_short(
+    query: Tensor,
+    key_cache: Tensor,
+    value_cache: Tensor,
+    batch: AttentionBatch,
+    output: Tensor,
+    scale: float,
+    sliding_window: int,
+    softcap: float,
+) -> None:
+    """Fill `output` for the rows of at most _MAX_SHORT tokens."""
+    arguments = (
+        _array(query), _array(key_cache), _array(value_cache), batch.row_starts.numpy(),
+        batch.context_lengths.numpy(), batch.block_tables.numpy(),
+        np.float32(scale), sliding_window, np.float32(softcap), output.numpy(),
+    )  # fmt: skip
+    num_threads = min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)
+    work = int(batch.context_lengths.sum()) * query.shape[1] * query.shape[2]
+    if num_threads == 1 or work < _MIN_PARALLEL_WORK:
+        _attend_rows(*arguments)
+        return
+    with _parallel_lock:
+        numba.set_num_threads(num_threads)
+        _attend_rows_in_parallel(*arguments)
+
+
+def _array(tensor: Tensor) -> NDArray[Any]:
+    """A view for compiled code, which knows bfloat16 as its bits."""
+    return (tensor.view(torch.uint16) if tensor.dtype == torch.bfloat16 else tensor).numpy()
+
+
+@compiled(nogil=True)
+def _attend_rows(  # type: ignore[no-untyped-def]
+    query, keys, values, starts, lengths, tables, scale, window, softcap, output
+):
+    num_kv_heads = keys.shape[2]
+    for task in range(len(lengths) * num_kv_heads):
+        row, head = divmod(task, num_kv_heads)
+        _attend_row(
+            query[starts[row] : starts[row + 1]], keys, values, tables[row], lengths[row], head,
+            scale, window, softcap, output[starts[row] : starts[row + 1]],
+        )  # fmt: skip
+
+
+@compiled(nogil=True, parallel=True)
+def _attend_rows_in_parallel(  # type: ignore[no-untyped-def]
+    query, keys, values, starts, lengths, tables, scale, window, softcap, output
+):
+    num_kv_heads = keys.shape[2]
+    for task in prange(len(lengths) * num_kv_heads):
+        row = task // num_kv_heads
+        _attend_row(
+            query[starts[row] : starts[row + 1]], keys, values, tables[row], lengths[row],
+            task % num_kv_heads, scale, window, softcap, output[starts[row] : starts[row + 1]],
+        )  # fmt: skip
+
+
+@compiled()
+def _attend_row(  # type: ignore[no-untyped-def]
+    query, keys, values, table, length, head, scale, window, softcap, output
+):
+    """One KV head of one short row. query, output: (tokens, heads, head_size)."""
+    num_tokens, num_heads, head_size = query.shape
+    if num_tokens > _MAX_SHORT:
+        return
+    group = num_heads // keys.shape[2]
+    heads = slice(head * group, (head + 1) * group)
+    scores = np.empty((group, length + _TILE), np.float32)
+    tile = np.zeros((_TILE, head_size), np.float32)
+    scaled = np.empty((group, head_size), np.float32)
+    for token in range(num_tokens):
+        stop = length - num_tokens + token + 1
+        start = max(0, stop - window) if window > 0 else 0
+        _scale_query(query[token, heads], scale, scaled)
+        _score(scaled, keys, table, head, start, stop, tile, scores)
+        for member in range(group):
+            _softmax(scores[member], stop - start, softcap)
+        total = _weigh(scores, values, table, head, start, stop, tile)
+        output[token, heads] = total
+
+
+@compiled()
+def _scale_query(query, scale, scaled):  # type: ignore[no-untyped-def]
+    for member in range(query.shape[0]):
+        for place in range(query.shape[1]):
+            scaled[member, place] = to_float(query[member, place]) * scale
+
+
+@compiled()
+def _widen(cache, table, head, first, last, tile):  # type: ignore[no-untyped-def]
+    """Copy positions [first, last) of one KV head into the tile."""
+    block_size = cache.shape[1]
+    for position in range(first, last):
+        block, offset = table[position // block_size], position % block_size
+        for place in range(tile.shape[1]):
+            tile[position - first, place] = to_float(cache[block, offset, head, place])
+
+
+@compiled()
+def _score(query, keys, table, head, start, stop, tile, scores):  # type: ignore[no-untyped-def]
+    """Dot products of positions [start, stop), four at a time; up to 3 scores more are junk."""
+    for first in range(start, stop, _TILE):
+        last = min(first + _TILE, stop)
+        _widen(keys, table, head, first, last, tile)
+        for place in range(0, last - first, 4):
+            column = first - start + place
+            for member in range(query.shape[0]):
+                dot0 = dot1 = dot2 = dot3 = np.float32(0)
+                for d in range(query.shape[1]):
+                    x = query[member, d]
+                    dot0 += x * tile[place, d]
+                    dot1 += x * tile[place + 1, d]
+                    dot2 += x * tile[place + 2, d]
+                    dot3 += x * tile[place + 3, d]
+                scores[member, column] = dot0
+                scores[member, column + 1] = dot1
+                scores[member, column + 2] = dot2
+                scores[member, column + 3] = dot3
+
+
+@compiled()
+def _softmax(scores, num_scores, softcap):  # type: ignore[no-untyped-def]
+    """Turn scores into probabilities in place, and what follows them, up to a tile, into zeros."""
+    if softcap > 0:
+        for place in range(num_scores):
+            bent = exponential(np.float32(-2) * abs(scores[place]) / softcap)
+            tanh = (np.float32(1) - bent) / (np.float32(1) + bent)
+            scores[place] = softcap * (tanh if scores[place] >= 0 else -tanh)
+    highest = scores[0]
+    for place in range(num_scores):
+        highest = max(highest, scores[place])
+    total = np.float32(0)
+    for place in range(num_scores):
+        scores[place] = exponential(scores[place] - highest)
+        total += scores[place]
+    for place in range(num_scores):
+        scores[place] /= total
+    for place in range(num_scores, min(num_scores + 3, len(scores))):
+        scores[place] = 0
+
+
+@compiled()
+def _weigh(scores, values, table, head, start, stop, tile):  # type: ignore[no-untyped-def]
+    """Sum of the values of positions [start, stop) by their scores: (group, head_size)."""
+    total = np.zeros((scores.shape[0], tile.shape[1]), np.float32)
+    for first in range(start, stop, _TILE):
+        last = min(first + _TILE, stop)
+        _widen(values, table, head, first, last, tile)
+        for place in range(0, last - first, 4):
+            column = first - start + place
+            for member in range(total.shape[0]):
+                weight0, weight1 = scores[member, column], scores[member, column + 1]
+                weight2, weight3 = scores[member, column + 2], scores[member, column + 3]
+                for d in range(total.shape[1]):
+                    total[member, d] += (
+                        weight0 * tile[place, d]
+                        + weight1 * tile[place + 1, d]
+                        + weight2 * tile[place + 2, d]
+                        + weight3 * tile[place + 3, d]
+                    )
+    return total

@@ -1,0 +1,112 @@
+"""What the router must know about a loaded model."""
+
+import json
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+from inlay_proto import generate_pb2 as pb
+from inlay_shard.architecture import max_positions, text_config
+from inlay_shard.cache import KVPool
+from inlay_shard.config import ShardConfig
+from inlay_shard.errors import ModelRefused
+from inlay_shard.network import Network
+
+
+@dataclass(frozen=True, kw_only=True)
+class Texts:
+    """The tokenizer, and what stands around it."""
+
+    tokenizer_json: str
+    """Text of a `tokenizer.json`."""
+    chat_template: str
+    """Jinja source; empty when the model has none."""
+    bos_token: str
+    eos_token: str
+    eos_token_id: int | None
+    """The tokenizer's own end token."""
+
+
+def read_texts(folder: Path) -> Texts:
+    """Read the tokenizer of a model folder. Raises ModelRefused when it has no fast one."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, trust_remote_code=False, local_files_only=True
+        )
+    except (ValueError, OSError, KeyError, ImportError) as error:
+        raise ModelRefused(f"its tokenizer cannot be loaded: {error}") from error
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise ModelRefused("its tokenizer has no tokenizer.json")
+    return Texts(
+        tokenizer_json=tokenizer.backend_tokenizer.to_str(),
+        chat_template=_chat_template(folder, tokenizer.chat_template),
+        bos_token=str(tokenizer.bos_token or ""),
+        eos_token=str(tokenizer.eos_token or ""),
+        eos_token_id=tokenizer.eos_token_id,
+    )
+
+
+def _chat_template(folder: Path, template: Any) -> str:
+    """The processor's template, else the tokenizer's; of several the one named "default"."""
+    for name in ("chat_template.jinja", "chat_template.json"):
+        path = folder / name
+        if path.is_file():
+            text = path.read_text(encoding="utf-8")
+            return text if path.suffix == ".jinja" else str(json.loads(text)["chat_template"])
+    if isinstance(template, dict):
+        template = template.get("default")
+    return str(template or "")
+
+
+def eos_token_ids(network: Network, texts: Texts) -> list[int]:
+    """Every id that ends a generation, as `generate` reads them; else the tokenizer's."""
+    generation = getattr(network.model, "generation_config", None)
+    for owner in (generation, network.config, text_config(network.config), texts):
+        token_ids = getattr(owner, "eos_token_id", None)
+        if token_ids is not None:
+            return [token_ids] if isinstance(token_ids, int) else list(token_ids)
+    return []
+
+
+def describe(
+    config: ShardConfig,
+    network: Network,
+    pool: KVPool,
+    texts: Texts,
+    *,
+    vocab_size: int,
+    takes_images: bool,
+) -> pb.ModelFacts:
+    """The facts, as they go over the wire."""
+    return pb.ModelFacts(
+        model_id=config.model_id,
+        model_type=network.config.model_type,
+        dtype=str(network.dtype).removeprefix("torch."),
+        device=str(network.device),
+        device_name=_device_name(network.device),
+        rank=config.rank,
+        num_shards=config.num_shards,
+        num_blocks=pool.num_blocks,
+        block_size=pool.block_size,
+        max_position_embeddings=max_positions(network.config),
+        vocab_size=vocab_size,
+        eos_token_ids=eos_token_ids(network, texts),
+        tokenizer_json=texts.tokenizer_json,
+        takes_images=takes_images,
+        chat_template=texts.chat_template,
+        bos_token=texts.bos_token,
+        eos_token=texts.eos_token,
+    )
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return str(torch.cuda.get_device_name(device))
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()

@@ -1,0 +1,44 @@
+"""From an encoded image file to upright RGB pixels."""
+
+import io
+import warnings
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from inlay_shard.errors import PreparationRefused
+
+_TRANSPARENT = ("RGBA", "LA", "PA", "La", "RGBa")
+
+
+def read_picture(data: bytes) -> Image.Image:
+    """The first frame, turned as EXIF says, over white where it is transparent, in RGB.
+
+    Raises PreparationRefused when `data` is no image that can be decoded.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(data))
+            image.load()
+            return to_rgb(ImageOps.exif_transpose(image))
+    except MemoryError as error:
+        raise PreparationRefused("the image is too large to decode") from error
+    except Exception as error:
+        raise PreparationRefused(f"the image cannot be decoded: {error}") from error
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Any mode of PIL as RGB; 16-bit grey is scaled to 8 bits, not cut off."""
+    if image.mode in _TRANSPARENT or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, image).convert("RGB")
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        return _from_16_bits(image)
+    return image.convert("RGB")
+
+
+def _from_16_bits(image: Image.Image) -> Image.Image:
+    values = np.asarray(image).astype(np.int64)
+    return Image.fromarray((values.clip(0, 65535) >> 8).astype(np.uint8)).convert("RGB")

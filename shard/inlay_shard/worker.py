@@ -1,0 +1,60 @@
+"""The thread that runs steps, apart from the loop that moves messages."""
+
+import queue
+import threading
+from collections.abc import Callable
+from typing import Protocol
+
+from inlay_proto import generate_pb2 as pb
+
+
+class RunsSteps(Protocol):
+    """What the thread drives: an engine."""
+
+    def run(self, step: pb.Step) -> pb.StepResult:
+        """Do one step."""
+
+    def reset(self) -> None:
+        """Forget every sequence."""
+
+
+Deliver = Callable[[pb.StepResult], None]
+"""Called on the thread with a result; must not block."""
+
+
+class StepThread:
+    """Loads an engine, then runs what it is told to in order, all on one thread."""
+
+    def __init__(
+        self,
+        load: Callable[[], RunsSteps],
+        on_ready: Callable[[], None],
+        on_failure: Callable[[BaseException], None],
+    ) -> None:
+        """The callbacks are called on the thread. A failure of loading or of a step ends it."""
+        self._load = load
+        self._on_ready = on_ready
+        self._on_failure = on_failure
+        self._tasks: queue.SimpleQueue[Callable[[RunsSteps], None]] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="steps", daemon=True)
+
+    def start(self) -> None:
+        """Begin to load."""
+        self._thread.start()
+
+    def submit(self, step: pb.Step, deliver: Deliver) -> None:
+        """Run a step behind those submitted before."""
+        self._tasks.put(lambda engine: deliver(engine.run(step)))
+
+    def reset(self) -> None:
+        """Forget every sequence, behind the steps submitted before: all ranks see the same order."""
+        self._tasks.put(lambda engine: engine.reset())
+
+    def _run(self) -> None:
+        try:
+            engine = self._load()
+            self._on_ready()
+            while True:
+                self._tasks.get()(engine)
+        except BaseException as failure:
+            self._on_failure(failure)
