@@ -59,7 +59,7 @@ class Report:
         return [
             f"inlay over HTTP against transformers {version('transformers')} generate, torch"
             f" {version('torch')}, {platform.machine()}",
-            f"{options.num_threads} threads on either side; prompts of"
+            f"threads: {options.num_threads} on either side; prompts of"
             f" {options.num_prompt_tokens} tokens, answers of {options.num_new_tokens}, greedy;"
             f" medians of {options.num_rounds} rounds, taken in turn",
         ]

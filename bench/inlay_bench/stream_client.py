@@ -103,7 +103,7 @@ def read_answer(response: bytes) -> tuple[tuple[int, ...], str]:
     if not status_line.startswith(b"http/1.1 200"):
         raise StreamFailed(f"{status_line.decode()}: {body.decode()}")
     events = read_events(body)
-    if not events or "generated_text" not in events[-1]:
+    if not events or events[-1].get("generated_text") is None:
         raise StreamFailed(f"the last event has no generated_text: {body[-300:].decode()}")
     return tuple(event["token"]["id"] for event in events), events[-1]["generated_text"]
 
@@ -111,7 +111,7 @@ def read_answer(response: bytes) -> tuple[tuple[int, ...], str]:
 def join_chunks(body: bytes) -> bytes:
     """The content of a chunked body (RFC 9112, section 7.1)."""
     contents = []
-    while body:
+    while b"\r\n" in body:
         size_line, _, rest = body.partition(b"\r\n")
         size = int(size_line.split(b";")[0], 16)
         contents.append(rest[:size])

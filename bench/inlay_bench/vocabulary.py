@@ -25,13 +25,14 @@ def build_tokenizer(vocab_size: int) -> Tokenizer:
     """
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     smallest = len(SPECIAL_TOKENS) + len(alphabet) + len(SYLLABLES) + 2 * len(WORDS)
+    largest = smallest + len(WORDS) * len(SYLLABLES)
+    if not smallest <= vocab_size <= largest:
+        raise ValueError(f"vocab_size is {vocab_size}; it is in [{smallest}, {largest}]")
     merges = [(syllable[0], syllable[1]) for syllable in SYLLABLES]
     merges += [(word[:2], word[2:]) for word in WORDS]
     merges += [(SPACE, word) for word in WORDS]
-    merges += islice(product(WORDS, SYLLABLES), max(0, vocab_size - smallest))
+    merges += islice(product(WORDS, SYLLABLES), vocab_size - smallest)
     tokens = [*SPECIAL_TOKENS, *alphabet, *(left + right for left, right in merges)]
-    if vocab_size < smallest or len(tokens) != vocab_size:
-        raise ValueError(f"vocab_size is {vocab_size}; it is at least {smallest}")
     tokenizer = Tokenizer(
         models.BPE(vocab={token: index for index, token in enumerate(tokens)}, merges=merges)
     )

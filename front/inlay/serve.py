@@ -12,6 +12,9 @@ from inlay.launcher import Command, Group, free_port
 from inlay.model_folder import ModelFolder, ModelNotFound, find_model
 from inlay_router import arguments as router_arguments
 
+QUIET = {"GRPC_VERBOSITY": "ERROR", "GRPC_ENABLE_FORK_SUPPORT": "0"}
+"""No child uses gRPC on both sides of a fork; without this it says so at each compile."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What `inlay serve` takes."""
@@ -101,6 +104,7 @@ def shard_commands(
                 arguments=shard_arguments(options, model, rank, address),
                 environment={
                     **meeting,
+                    **QUIET,
                     "RANK": str(rank),
                     "LOCAL_RANK": str(rank),
                     "WORLD_SIZE": str(len(addresses)),
@@ -142,7 +146,7 @@ def router_commands(
         name="router",
         module="inlay_router",
         arguments=tuple(arguments),
-        environment={},
+        environment=QUIET,
         inherited_fds=(listener.fileno(),),
     )
     return lambda: [command]

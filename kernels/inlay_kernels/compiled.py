@@ -5,7 +5,7 @@ from typing import Any
 
 import numba
 import numpy as np
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.extending import intrinsic
 
@@ -22,10 +22,7 @@ def compiled(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any
     return decorate
 
 
-@intrinsic
-def to_float(typing_context: Any, number: types.Type) -> Any:
-    """A float32 as it is, or the bits of a bfloat16 (uint16) widened to float32."""
-
+def _widening(typing_context: Any, number: types.Type) -> Any:
     def widen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         if isinstance(number, types.Float):
             return arguments[0]
@@ -35,14 +32,19 @@ def to_float(typing_context: Any, number: types.Type) -> Any:
     return types.float32(number), widen
 
 
-@intrinsic
-def _bits_to_float(typing_context: Any, bits: types.Type) -> Any:
-    """The float32 that has these 32 bits."""
+to_float: Any = intrinsic(_widening)
+"""A float32 as it is, or the bits of a bfloat16 (uint16) widened to float32."""
 
+
+def _bitcasting(typing_context: Any, bits: types.Type) -> Any:
     def bitcast(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.bitcast(arguments[0], ir.FloatType())
 
     return types.float32(types.int32), bitcast
+
+
+_bits_to_float: Any = intrinsic(_bitcasting)
+"""The float32 that has these 32 bits."""
 
 
 @compiled()

@@ -1,7 +1,7 @@
 """The choice, made once, of the form in which each kernel runs on a device."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from inlay_kernels import kv_cache, mask, warping
 from inlay_kernels.batch import AttentionBatch
-from inlay_kernels.paged_attention import reference
+from inlay_kernels.paged_attention import cpu, reference
 from inlay_kernels.warping import Warping
 
 
@@ -53,7 +53,9 @@ REFERENCE = Kernels(
 """Every kernel in plain torch; right on any device and fast on none."""
 
 
+_CPU = replace(REFERENCE, paged_attention=cpu.paged_attention)
+
+
 def select(device: torch.device | str) -> Kernels:
     """The fastest kernels that run on `device`."""
-    torch.device(device)
-    return REFERENCE
+    return _CPU if torch.device(device).type == "cpu" else REFERENCE

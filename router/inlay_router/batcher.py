@@ -174,14 +174,18 @@ class Batcher:
         return self._pool.num_blocks_for(len(sequence.token_ids))
 
     def _grow(self, sequence: Sequence, draft: Draft) -> bool:
-        """Make sure of a block for one more token; False when the sequence had to give way."""
+        """Make sure of a block for one more token.
+
+        False when only younger ones could give theirs and there are none: the sequence pauses, and
+        keeps its blocks until a result frees some or an older one takes them.
+        """
         if sequence.num_scheduled < len(sequence.block_ids) * self._pool.block_size:
             return True
         while not self._pool.can_allocate(1):
             victim = self._youngest()
-            self._preempt(victim)
             if victim is sequence:
                 return False
+            self._preempt(victim)
         self._give_blocks(sequence, 1, draft)
         return True
 

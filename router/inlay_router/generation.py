@@ -155,6 +155,8 @@ class Generation:
             except* Exception as broken:
                 _logger.error("the router is at fault, every stream ends", exc_info=broken)
                 self._abandon()
+            if self._is_stopped:  # a fault in the same moment hides the cancellation
+                return
             self._ready.clear()
             self._num_failures += 1
             await self._connect()
@@ -184,7 +186,9 @@ class Generation:
         self._ready.set()
 
     async def _pause(self, num_failures: int) -> None:
-        await asyncio.sleep(min(self._retry_seconds * 2**num_failures, _RETRY_SECONDS_MAX))
+        await asyncio.sleep(
+            min(self._retry_seconds * 2 ** min(num_failures, 10), _RETRY_SECONDS_MAX)
+        )
 
     async def _send_steps(self) -> None:
         while True:

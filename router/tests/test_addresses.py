@@ -1,7 +1,9 @@
 """Which addresses images may come from, in every spelling that resolves to an address."""
 
 import asyncio
+from typing import Any
 
+import httpcore
 import pytest
 
 from inlay_router.addresses import is_public
@@ -117,43 +119,46 @@ SPELLINGS_OF_PRIVATE_HOSTS = [
 
 
 @pytest.mark.parametrize("address", PRIVATE)
-def test_private_addresses_are_refused(address):
+def test_private_addresses_are_refused(address: str) -> None:
     assert not is_public(address)
 
 
 @pytest.mark.parametrize("address", PUBLIC)
-def test_public_addresses_are_allowed(address):
+def test_public_addresses_are_allowed(address: str) -> None:
     assert is_public(address)
 
 
-class Recorder:
+class Recorder(httpcore.AsyncNetworkBackend):
     """A backend that says where it was asked to connect."""
 
     def __init__(self) -> None:
         self.hosts: list[str] = []
 
-    async def connect_tcp(self, host, port, *_):
+    async def connect_tcp(self, host: str, *_: object, **__: object) -> httpcore.AsyncNetworkStream:
         self.hosts.append(host)
+        return httpcore.AsyncNetworkStream()
 
 
 @pytest.mark.parametrize("host", SPELLINGS_OF_PRIVATE_HOSTS)
-def test_no_spelling_of_a_private_host_is_connected_to(host):
+def test_no_spelling_of_a_private_host_is_connected_to(host: str) -> None:
     inner = Recorder()
     with pytest.raises(FetchError, match="its host has no public address"):
         asyncio.run(CheckedBackend(inner).connect_tcp(host, 80))
     assert inner.hosts == []
 
 
-def resolving(monkeypatch, *addresses: str) -> None:
+def resolving(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:
     """Make every name resolve to `addresses`."""
 
-    async def getaddrinfo(self, host, port, **options):
+    async def getaddrinfo(loop: object, host: str, port: int, **options: Any) -> list[Any]:
         return [(2, 1, 6, "", (address, port)) for address in addresses]
 
     monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", getaddrinfo)
 
 
-def test_one_private_address_among_public_ones_is_enough_to_refuse(monkeypatch):
+def test_one_private_address_among_public_ones_is_enough_to_refuse(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     resolving(monkeypatch, "8.8.8.8", "10.0.0.1")
     inner = Recorder()
     with pytest.raises(FetchError):
@@ -161,14 +166,16 @@ def test_one_private_address_among_public_ones_is_enough_to_refuse(monkeypatch):
     assert inner.hosts == []
 
 
-def test_the_connection_goes_to_the_address_that_was_checked(monkeypatch):
+def test_the_connection_goes_to_the_address_that_was_checked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     resolving(monkeypatch, "8.8.8.8", "8.8.8.8")
     inner = Recorder()
     asyncio.run(CheckedBackend(inner).connect_tcp("example.org", 80))
     assert inner.hosts == ["8.8.8.8"]
 
 
-def test_the_check_can_be_switched_off_for_development():
+def test_the_check_can_be_switched_off_for_development() -> None:
     inner = Recorder()
     backend = CheckedBackend(inner, has_private_addresses=True)
     asyncio.run(backend.connect_tcp("127.0.0.1", 80))

@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+from typing import Any
 
 import pytest
+from scripted_router import serve
 
 from inlay_router.api.body import parse
 from inlay_router.errors import BadRequest, ValidationError
@@ -49,7 +51,7 @@ from inlay_router.schemas import GenerateBody
         (b'{"inputs":1,"x":' + b"[" * 100_000, "`inputs`: expected `str`, got `int`."),
     ],
 )
-def test_a_wrong_type_is_named_with_its_path(body, sentence):
+def test_a_wrong_type_is_named_with_its_path(body: Any, sentence: str) -> None:
     with pytest.raises(ValidationError) as caught:
         parse(body, GenerateBody)
     assert str(caught.value) == f"Input validation error: {sentence}"
@@ -71,13 +73,13 @@ def test_a_wrong_type_is_named_with_its_path(body, sentence):
         "{'inputs': 'x'}".encode("utf-16"),
     ],
 )
-def test_what_is_not_json_is_a_bad_request(body):
+def test_what_is_not_json_is_a_bad_request(body: Any) -> None:
     with pytest.raises(BadRequest, match="Failed to parse the request body as JSON: "):
         parse(body, GenerateBody)
 
 
-def exchange(serve, body: bytes, headers: list[tuple[bytes, bytes]], **config: object):
-    async def scenario():
+def exchange(body: bytes, headers: list[tuple[bytes, bytes]], **config: Any) -> tuple[int, Any]:
+    async def scenario() -> tuple[int, Any]:
         async with serve(**config) as edge:
             call = edge.open("/generate", body, headers=headers)
             await call.task
@@ -95,14 +97,14 @@ def exchange(serve, body: bytes, headers: list[tuple[bytes, bytes]], **config: o
         b"application/json;charset=UTF-8",
     ],
 )
-def test_json_may_be_declared_in_many_ways(serve, content_type):
-    status, _ = exchange(serve, b'{"inputs":"x"}', [(b"content-type", content_type)])
+def test_json_may_be_declared_in_many_ways(content_type: bytes) -> None:
+    status, _ = exchange(b'{"inputs":"x"}', [(b"content-type", content_type)])
     assert status == 200
 
 
 @pytest.mark.parametrize("content_type", [b"", b"text/plain", b"application/jsonx", b"json"])
-def test_anything_else_is_a_415(serve, content_type):
-    status, body = exchange(serve, b'{"inputs":"x"}', [(b"content-type", content_type)])
+def test_anything_else_is_a_415(content_type: bytes) -> None:
+    status, body = exchange(b'{"inputs":"x"}', [(b"content-type", content_type)])
     assert status == 415
     assert body == {
         "error": "Expected request with `Content-Type: application/json`",
@@ -114,8 +116,8 @@ JSON = (b"content-type", b"application/json")
 
 
 @pytest.mark.parametrize("headers", [[JSON], [JSON, (b"content-length", b"101")]])
-def test_a_long_body_is_a_413(serve, headers):
-    status, body = exchange(serve, b"x" * 101, headers, payload_limit=100)
+def test_a_long_body_is_a_413(headers: Any) -> None:
+    status, body = exchange(b"x" * 101, headers, payload_limit=100)
     assert status == 413
     assert body == {
         "error": "The request body must have at most 100 bytes",
@@ -123,12 +125,12 @@ def test_a_long_body_is_a_413(serve, headers):
     }
 
 
-def test_a_declared_length_is_refused_before_the_body_comes(serve):
-    status, _ = exchange(serve, b"", [JSON, (b"content-length", b"9" * 5000)], payload_limit=100)
+def test_a_declared_length_is_refused_before_the_body_comes() -> None:
+    status, _ = exchange(b"", [JSON, (b"content-length", b"9" * 5000)], payload_limit=100)
     assert status == 413
 
 
-def test_a_400_has_the_shape_of_tgi(serve):
-    status, body = exchange(serve, b"nonsense", [JSON])
+def test_a_400_has_the_shape_of_tgi() -> None:
+    status, body = exchange(b"nonsense", [JSON])
     assert status == 400
     assert body["error_type"] == "bad_request"

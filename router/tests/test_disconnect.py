@@ -1,11 +1,16 @@
 """A client that goes away costs nothing, wherever its request stands."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 
 import pytest
+from scripted_router import Edge, eventually, serve
 
-from inlay_router.admission import ValidationError
+from inlay_router.errors import ValidationError
+from inlay_router.generation import Generation
 from inlay_router.links.scripted_shard import spell
+from inlay_router.request import Finish, GenerationRequest, Token
 
 PNG = (
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAA"
@@ -31,24 +36,23 @@ class Hanging:
     check = __call__
 
 
-def is_idle(edge) -> bool:
+def is_idle(edge: Edge) -> bool:
     stats = edge.generation.stats
     is_free = stats.num_blocks_used == stats.num_running == stats.num_waiting == 0
     return is_free and repr(edge.service.permits) == "Permits(0 of 128 taken)"
 
 
-def dropped(edge) -> float:
+def dropped(edge: Edge) -> float | None:
     labels = {"err": "dropped"}
     return edge.service.metrics.registry.get_sample_value("tgi_request_failure_total", labels)
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_while_it_generates(serve, path):
-    async def scenario():
+def test_while_it_generates(path: str) -> None:
+    async def scenario() -> None:
         async with serve(spell("a" * 900)) as edge:
             call = edge.open(path, {"inputs": "x", "stream": True})
-            while edge.generation.stats.num_tokens < 5:
-                await asyncio.sleep(0)
+            await eventually(lambda: edge.generation.stats.num_tokens >= 5)
             await edge.link.pause()
             assert not is_idle(edge)
             call.leave()
@@ -56,20 +60,19 @@ def test_while_it_generates(serve, path):
             assert is_idle(edge)
             assert dropped(edge) == 1
             await edge.link.resume()
-            while edge.link.shard.held_ids:
-                await asyncio.sleep(0)
+            await edge.open("/generate", {"inputs": "next", "parameters": {"stop": ["a"]}}).task
+            assert len(edge.link.shard.held_ids) <= 1
 
     asyncio.run(scenario())
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_while_the_model_is_away(serve, path):
-    async def scenario():
+def test_while_the_model_is_away(path: str) -> None:
+    async def scenario() -> None:
         async with serve() as edge:
             await edge.link.die()
             call = edge.open(path, {"inputs": "x", "stream": True})
-            while not edge.generation.stats.num_waiting:
-                await asyncio.sleep(0)
+            await eventually(lambda: edge.generation.stats.num_waiting > 0)
             call.leave()
             await call.task
             assert is_idle(edge)
@@ -78,8 +81,8 @@ def test_while_the_model_is_away(serve, path):
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_while_an_image_is_fetched(serve, path, monkeypatch):
-    async def scenario():
+def test_while_an_image_is_fetched(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
         hanging = Hanging()
         monkeypatch.setattr("inlay_router.fetch.Fetcher.fetch", hanging)
         async with serve() as edge:
@@ -96,8 +99,8 @@ def test_while_an_image_is_fetched(serve, path, monkeypatch):
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_while_its_images_are_prepared(serve, path, monkeypatch):
-    async def scenario():
+def test_while_its_images_are_prepared(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
         hanging = Hanging()
         monkeypatch.setattr("inlay_router.generation.Generation.prepare", hanging)
         async with serve() as edge:
@@ -113,8 +116,8 @@ def test_while_its_images_are_prepared(serve, path, monkeypatch):
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_while_its_grammar_is_compiled(serve, path):
-    async def scenario():
+def test_while_its_grammar_is_compiled(path: str) -> None:
+    async def scenario() -> None:
         hanging = Hanging()
         async with serve(grammars=hanging) as edge:
             grammar = {"type": "regex", "value": "a"}
@@ -129,12 +132,11 @@ def test_while_its_grammar_is_compiled(serve, path):
     asyncio.run(scenario())
 
 
-def test_before_its_body_has_come(serve):
-    async def scenario():
+def test_before_its_body_has_come() -> None:
+    async def scenario() -> None:
         async with serve() as edge:
             call = edge.open("/generate", b"")
-            call._inbox.get_nowait()
-            call._inbox.put_nowait({"type": "http.request", "body": b"{", "more_body": True})
+            call.withdraw_body()
             call.leave()
             await call.task
             assert call.sent == []
@@ -143,34 +145,37 @@ def test_before_its_body_has_come(serve):
     asyncio.run(scenario())
 
 
-def test_one_of_two_sequences_that_fails_ends_the_other(serve):
-    async def scenario():
+def test_one_of_two_sequences_that_fails_ends_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = Generation.stream
+    num_streams = 0
+
+    def stream(
+        self: Generation, request: GenerationRequest
+    ) -> AbstractAsyncContextManager[AsyncIterator[Token | Finish]]:
+        nonlocal num_streams
+        num_streams += 1
+        if num_streams == 2:
+            raise ValidationError("the second cannot be")
+        return original(self, request)
+
+    async def scenario() -> None:
         async with serve() as edge:
-            seeds = []
-            original = edge.generation.stream
-
-            def stream(request):
-                seeds.append(request.sampling.seed)
-                if len(seeds) == 2:
-                    raise ValidationError("the second cannot be")
-                return original(request)
-
-            edge.generation.stream = stream
             parameters = {"best_of": 2, "do_sample": True}
             call = edge.open("/generate", {"inputs": "x", "parameters": parameters})
             await call.task
             assert call.status == 422
             assert is_idle(edge)
 
+    monkeypatch.setattr(Generation, "stream", stream)
     asyncio.run(scenario())
 
 
-def test_a_neighbour_does_not_notice(serve):
-    async def scenario():
+def test_a_neighbour_does_not_notice() -> None:
+    async def scenario() -> None:
         async with serve(spell("a" * 200)) as edge:
             calls = [edge.open("/generate_stream", {"inputs": "x" * n}) for n in range(1, 9)]
             for call in calls:
-                await call.until(lambda call=call: len(call.bodies) > 0)
+                await call.until_sent(2)
             for call in calls[1:]:
                 call.leave()
             await asyncio.gather(*(call.task for call in calls))

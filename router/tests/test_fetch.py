@@ -1,8 +1,9 @@
 """Fetching images from a server that misbehaves in every way."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ Answer = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
 
 
 @asynccontextmanager
-async def web(answer: Answer):
+async def web(answer: Answer) -> AsyncIterator[str]:
     """A server on loopback that hands each request's head to `answer`; its URL."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -53,25 +54,27 @@ def fetch(answer: Answer, path: str = "/a.png", limits: FetchLimits = LIMITS) ->
     return asyncio.run(scenario())
 
 
-def refusal(answer: Answer, **options) -> str:
+def refusal(answer: Answer, **options: Any) -> str:
     with pytest.raises(ValidationError) as caught:
         fetch(answer, **options)
     return str(caught.value).removeprefix("Input validation error: ")
 
 
-def test_the_body_comes_back():
+def test_the_body_comes_back() -> None:
     assert fetch(saying(ok(b"image"))) == b"image"
 
 
-def test_a_chunked_body_comes_back():
-    chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nima\r\n2\r\nge\r\n0\r\n\r\n"
+def test_a_chunked_body_comes_back() -> None:
+    chunked = (
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nima\r\n2\r\nge\r\n0\r\n\r\n"
+    )
     assert fetch(saying(chunked)) == b"image"
 
 
-def test_the_request_says_who_asks_for_what():
+def test_the_request_says_who_asks_for_what() -> None:
     heads = []
 
-    async def answer(head, writer):
+    async def answer(head: bytes, writer: asyncio.StreamWriter) -> None:
         heads.append(head)
         writer.write(ok(b""))
 
@@ -83,21 +86,21 @@ def test_the_request_says_who_asks_for_what():
 
 
 @pytest.mark.parametrize("status", [b"204 No Content", b"404 Not Found", b"500 Oops", b"304 Same"])
-def test_another_status_is_refused(status):
+def test_another_status_is_refused(status: Any) -> None:
     response = b"HTTP/1.1 %b\r\nContent-Length: 0\r\n\r\n" % status
     number = status.split()[0].decode()
     sentence = f"Could not fetch image: the server answered with status {number}"
     assert refusal(saying(response)) == sentence
 
 
-def test_a_declared_length_over_the_limit_is_refused_unread():
+def test_a_declared_length_over_the_limit_is_refused_unread() -> None:
     response = b"HTTP/1.1 200 OK\r\nContent-Length: 1001\r\n\r\n"
     sentence = "Image size 1001 bytes exceeds maximum allowed size of 1000 bytes"
     assert refusal(saying(response)) == sentence
 
 
-def test_an_undeclared_length_is_refused_while_reading():
-    async def answer(head, writer):
+def test_an_undeclared_length_is_refused_while_reading() -> None:
+    async def answer(head: bytes, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
         while not writer.is_closing():
             writer.write(b"x" * 10_000)
@@ -107,8 +110,8 @@ def test_an_undeclared_length_is_refused_while_reading():
 
 
 @pytest.mark.parametrize("first", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx"])
-def test_a_server_that_falls_silent_is_given_up(first):
-    async def answer(head, writer):
+def test_a_server_that_falls_silent_is_given_up(first: bytes) -> None:
+    async def answer(head: bytes, writer: asyncio.StreamWriter) -> None:
         writer.write(first)
         await writer.drain()
         await asyncio.Event().wait()
@@ -118,8 +121,8 @@ def test_a_server_that_falls_silent_is_given_up(first):
     assert refusal(answer, limits=limits) == sentence
 
 
-def test_a_server_that_drips_is_given_up():
-    async def answer(head, writer):
+def test_a_server_that_drips_is_given_up() -> None:
+    async def answer(head: bytes, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
         while not writer.is_closing():
             writer.write(b"x")
@@ -136,13 +139,13 @@ def test_a_server_that_drips_is_given_up():
     "response",
     [b"", b"nonsense\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nx"],
 )
-def test_a_server_that_does_not_speak_http_is_named_so(response):
+def test_a_server_that_does_not_speak_http_is_named_so(response: bytes) -> None:
     sentence = "Could not fetch image: the server does not speak HTTP"
     assert refusal(saying(response)) == sentence
 
 
-def test_nobody_at_the_address():
-    async def scenario():
+def test_nobody_at_the_address() -> None:
+    async def scenario() -> None:
         async with web(saying(b"")) as url:
             pass
         async with Fetcher(LIMITS) as fetcher:
@@ -157,31 +160,31 @@ def redirect(location: bytes, status: int = 302) -> bytes:
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_a_redirect_is_followed(status):
-    async def answer(head, writer):
+def test_a_redirect_is_followed(status: Any) -> None:
+    async def answer(head: bytes, writer: asyncio.StreamWriter) -> None:
         is_first = head.startswith(b"GET /a.png ")
         writer.write(redirect(b"/b/c.png?x", status) if is_first else ok(head.split()[1]))
 
     assert fetch(answer) == b"/b/c.png?x"
 
 
-def test_redirects_end_some_time():
+def test_redirects_end_some_time() -> None:
     assert refusal(saying(redirect(b"/a.png"))) == "Could not fetch image: more than 2 redirects"
 
 
 @pytest.mark.parametrize(
     "location", [b"file:///etc/passwd", b"ftp://a/b", b"data:image/png,x", b"gopher://a"]
 )
-def test_a_redirect_to_another_scheme_is_refused(location):
+def test_a_redirect_to_another_scheme_is_refused(location: bytes) -> None:
     assert "must begin with http:// or https://" in refusal(saying(redirect(location)))
 
 
-def test_a_redirect_to_nowhere_is_refused():
+def test_a_redirect_to_nowhere_is_refused() -> None:
     response = b"HTTP/1.1 302 Moved\r\nContent-Length: 0\r\n\r\n"
     assert refusal(saying(response)) == "Could not fetch image: the server redirects to nowhere"
 
 
-def test_a_redirect_to_a_private_address_is_refused(monkeypatch):
+def test_a_redirect_to_a_private_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first hop counts as public here; the second is checked like any other."""
     monkeypatch.setattr("inlay_router.fetch.is_public", lambda address: address == "127.0.0.1")
     limits = FetchLimits(image=LIMITS.image)
@@ -212,8 +215,8 @@ def test_a_redirect_to_a_private_address_is_refused(monkeypatch):
         ("http://no-such-host.invalid/", "its host has no public address"),
     ],
 )
-def test_urls_that_lead_nowhere_public(url, words):
-    async def scenario():
+def test_urls_that_lead_nowhere_public(url: str, words: str) -> None:
+    async def scenario() -> None:
         async with Fetcher(FetchLimits(image=LIMITS.image)) as fetcher:
             await fetcher.fetch(url)
 
@@ -223,11 +226,11 @@ def test_urls_that_lead_nowhere_public(url, words):
     assert "secret" not in str(caught.value)
 
 
-def test_no_more_fetches_at_a_time_than_allowed():
+def test_no_more_fetches_at_a_time_than_allowed() -> None:
     num_open = 0
     most = 0
 
-    async def answer(head, writer):
+    async def answer(head: bytes, writer: asyncio.StreamWriter) -> None:
         nonlocal num_open, most
         num_open += 1
         most = max(most, num_open)
@@ -236,7 +239,7 @@ def test_no_more_fetches_at_a_time_than_allowed():
         await writer.drain()
         num_open -= 1
 
-    async def scenario():
+    async def scenario() -> list[bytes]:
         limits = FetchLimits(image=LIMITS.image, has_private_addresses=True, max_concurrent=2)
         async with web(answer) as url, Fetcher(limits) as fetcher:
             return await asyncio.gather(*(fetcher.fetch(url) for _ in range(8)))
@@ -245,11 +248,11 @@ def test_no_more_fetches_at_a_time_than_allowed():
     assert most <= 2
 
 
-def test_a_fetch_that_is_cancelled_leaves_its_place():
-    async def scenario():
+def test_a_fetch_that_is_cancelled_leaves_its_place() -> None:
+    async def scenario() -> bytes:
         entered = asyncio.Event()
 
-        async def answer(head, writer):
+        async def answer(head: bytes, writer: asyncio.StreamWriter) -> None:
             if head.startswith(b"GET /silent "):
                 entered.set()
                 await asyncio.Event().wait()

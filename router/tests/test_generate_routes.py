@@ -4,11 +4,13 @@ import asyncio
 import json
 from typing import Any
 
+import httpx
 import msgspec
 import pytest
+from scripted_router import eventually, serve
 
 from inlay_proto import generate_pb2 as pb
-from inlay_router.links.scripted_shard import RowFault, dying, scripted_facts, spell
+from inlay_router.links.scripted_shard import Choose, RowFault, dying, scripted_facts, spell
 
 END = {"id": 257, "text": "</s>", "logprob": -0.5, "special": True}
 H = {"id": 39, "text": "H", "logprob": -0.5, "special": False}
@@ -16,10 +18,10 @@ I = {"id": 72, "text": "i", "logprob": -0.5, "special": False}  # noqa: E741
 TOP_H = [H, {"id": 40, "text": "I", "logprob": -1.5, "special": False}]
 
 
-def post(serve, path: str, body: Any, choose: Any = None, **config: Any) -> Any:
+def post(path: str, body: Any, choose: Choose | None = None, **config: Any) -> httpx.Response:
     """The response to one call on a fresh router."""
 
-    async def scenario():
+    async def scenario() -> httpx.Response:
         async with serve(choose or spell("Hi"), **config) as edge, edge.client as client:
             response = await client.post(path, json=body)
             assert repr(edge.service.permits).startswith("Permits(0 of")
@@ -29,15 +31,15 @@ def post(serve, path: str, body: Any, choose: Any = None, **config: Any) -> Any:
     return asyncio.run(scenario())
 
 
-def test_an_answer_is_the_text_alone(serve):
-    response = post(serve, "/generate", {"inputs": "x"})
+def test_an_answer_is_the_text_alone() -> None:
+    response = post("/generate", {"inputs": "x"})
     assert response.status_code == 200
     assert response.headers["content-type"] == "application/json"
     assert response.content == b'{"generated_text":"Hi"}'
 
 
-def test_details_have_the_keys_of_tgi_in_their_order(serve):
-    response = post(serve, "/generate", {"inputs": "x", "parameters": {"details": True}})
+def test_details_have_the_keys_of_tgi_in_their_order() -> None:
+    response = post("/generate", {"inputs": "x", "parameters": {"details": True}})
     tokens = json.dumps([H, I, END], separators=(",", ":"))
     assert response.text == (
         '{"generated_text":"Hi","details":{"finish_reason":"eos_token","generated_tokens":3,'
@@ -45,9 +47,9 @@ def test_details_have_the_keys_of_tgi_in_their_order(serve):
     )
 
 
-def test_the_prompt_has_logprobs_when_asked_for_and_the_first_has_none(serve):
+def test_the_prompt_has_logprobs_when_asked_for_and_the_first_has_none() -> None:
     parameters = {"decoder_input_details": True}
-    response = post(serve, "/generate", {"inputs": "abc", "parameters": parameters})
+    response = post("/generate", {"inputs": "abc", "parameters": parameters})
     assert response.json()["details"]["prefill"] == [
         {"id": 64, "text": "a", "logprob": None},
         {"id": 65, "text": "b", "logprob": -1.0},
@@ -55,16 +57,16 @@ def test_the_prompt_has_logprobs_when_asked_for_and_the_first_has_none(serve):
     ]
 
 
-def test_top_tokens_stand_behind_the_details(serve):
+def test_top_tokens_stand_behind_the_details() -> None:
     parameters = {"details": True, "top_n_tokens": 2, "max_new_tokens": 1}
-    details = post(serve, "/generate", {"inputs": "x", "parameters": parameters}).json()["details"]
+    details = post("/generate", {"inputs": "x", "parameters": parameters}).json()["details"]
     assert list(details)[-1] == "top_tokens"
     assert details["top_tokens"] == [TOP_H]
 
 
-def test_the_best_of_two_comes_with_the_other(serve):
+def test_the_best_of_two_comes_with_the_other() -> None:
     parameters = {"details": True, "best_of": 2, "do_sample": True}
-    details = post(serve, "/generate", {"inputs": "x", "parameters": parameters}).json()["details"]
+    details = post("/generate", {"inputs": "x", "parameters": parameters}).json()["details"]
     (other,) = details["best_of_sequences"]
     assert other["generated_text"] == "Hi"
     assert list(other) == [
@@ -82,9 +84,11 @@ def test_the_best_of_two_comes_with_the_other(serve):
     ("parameters", "seed"),
     [({"do_sample": True, "seed": 2**64 - 1}, 2**64 - 1), ({"seed": 7}, None)],
 )
-def test_the_seed_is_reported_only_when_it_mattered(serve, parameters, seed):
+def test_the_seed_is_reported_only_when_it_mattered(
+    parameters: dict[str, Any], seed: int | None
+) -> None:
     body = {"inputs": "x", "parameters": {"details": True, **parameters}}
-    assert post(serve, "/generate", body).json()["details"]["seed"] == seed
+    assert post("/generate", body).json()["details"]["seed"] == seed
 
 
 @pytest.mark.parametrize(
@@ -99,8 +103,10 @@ def test_the_seed_is_reported_only_when_it_mattered(serve, parameters, seed):
     ],
 )
 @pytest.mark.parametrize("path", ["/generate", "/"])
-def test_sampling_is_on_without_parameters_and_off_with_empty_ones(serve, path, body, does_sample):
-    async def scenario():
+def test_sampling_is_on_without_parameters_and_off_with_empty_ones(
+    path: str, body: Any, does_sample: bool
+) -> None:
+    async def scenario() -> None:
         async with serve() as edge, edge.client as client:
             await client.post(path, json=body)
             (joining,) = [joined for step in edge.link.steps for joined in step.joining]
@@ -109,8 +115,8 @@ def test_sampling_is_on_without_parameters_and_off_with_empty_ones(serve, path, 
     asyncio.run(scenario())
 
 
-def test_an_answer_has_the_headers_of_tgi(serve):
-    headers = post(serve, "/generate", {"inputs": "añb"}).headers
+def test_an_answer_has_the_headers_of_tgi() -> None:
+    headers = post("/generate", {"inputs": "añb"}).headers
     assert headers["x-compute-type"] == "1-cpu"
     assert headers["x-compute-characters"] == "3"
     assert headers["x-prompt-tokens"] == "4"
@@ -120,14 +126,14 @@ def test_an_answer_has_the_headers_of_tgi(serve):
         assert headers[f"x-{name}"].isdigit()
 
 
-def test_the_compute_type_may_be_named_by_the_environment(serve, monkeypatch):
+def test_the_compute_type_may_be_named_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COMPUTE_TYPE", "2-abacus")
-    assert post(serve, "/generate", {"inputs": "x"}).headers["x-compute-type"] == "2-abacus"
+    assert post("/generate", {"inputs": "x"}).headers["x-compute-type"] == "2-abacus"
 
 
-def test_a_stream_is_tgis_byte_for_byte(serve):
+def test_a_stream_is_tgis_byte_for_byte() -> None:
     parameters = {"details": True, "top_n_tokens": 0}
-    response = post(serve, "/generate_stream", {"inputs": "abc", "parameters": parameters})
+    response = post("/generate_stream", {"inputs": "abc", "parameters": parameters})
     assert response.content == (
         b'data: {"index":1,"token":{"id":39,"text":"H","logprob":-0.5,"special":false},'
         b'"generated_text":null,"details":null}\n\n'
@@ -139,17 +145,17 @@ def test_a_stream_is_tgis_byte_for_byte(serve):
     )
 
 
-def test_a_stream_without_details_ends_with_the_text(serve):
+def test_a_stream_without_details_ends_with_the_text() -> None:
     body = {"inputs": "x", "parameters": {"max_new_tokens": 1, "top_n_tokens": 2}}
     top = json.dumps(TOP_H, separators=(",", ":")).encode()
-    assert post(serve, "/generate_stream", body).content == (
+    assert post("/generate_stream", body).content == (
         b'data: {"index":1,"token":{"id":39,"text":"H","logprob":-0.5,"special":false},'
         b'"top_tokens":%b,"generated_text":"H","details":null}\n\n' % top
     )
 
 
-def test_a_stream_has_three_headers_of_its_own(serve):
-    headers = post(serve, "/generate_stream", {"inputs": "xyz"}).headers
+def test_a_stream_has_three_headers_of_its_own() -> None:
+    headers = post("/generate_stream", {"inputs": "xyz"}).headers
     assert headers["content-type"] == "text/event-stream"
     assert headers["cache-control"] == "no-cache"
     assert {key: value for key, value in headers.items() if key.startswith("x-")} == {
@@ -159,52 +165,50 @@ def test_a_stream_has_three_headers_of_its_own(serve):
     }
 
 
-def test_characters_arrive_whole(serve):
-    response = post(serve, "/generate_stream", {"inputs": "x"}, choose=spell("é🙂"))
+def test_characters_arrive_whole() -> None:
+    response = post("/generate_stream", {"inputs": "x"}, choose=spell("é🙂"))
     events = [json.loads(line[6:]) for line in response.text.split("\n\n") if line]
     assert [event["token"]["text"] for event in events] == ["", "é", "", "", "", "🙂", "</s>"]
     assert "é🙂".encode() in response.content
 
 
-def test_a_stop_sequence_stays_in_the_text(serve):
+def test_a_stop_sequence_stays_in_the_text() -> None:
     body = {"inputs": "x", "parameters": {"stop": ["lo"], "details": True}}
-    answer = post(serve, "/generate", body, choose=spell("Hello")).json()
+    answer = post("/generate", body, choose=spell("Hello")).json()
     assert answer["generated_text"] == "Hello"
     assert answer["details"]["finish_reason"] == "stop_sequence"
 
 
-def test_the_compatible_route_answers_with_an_array_and_the_prompt(serve):
-    assert post(serve, "/", {"inputs": "x: "}).content == b'[{"generated_text":"x: Hi"}]'
+def test_the_compatible_route_answers_with_an_array_and_the_prompt() -> None:
+    assert post("/", {"inputs": "x: "}).content == b'[{"generated_text":"x: Hi"}]'
 
 
-def test_the_compatible_route_leaves_the_prompt_out_when_told_to(serve):
+def test_the_compatible_route_leaves_the_prompt_out_when_told_to() -> None:
     body = {"inputs": "x: ", "parameters": {"return_full_text": False}, "stream": False}
-    assert post(serve, "/", body).content == b'[{"generated_text":"Hi"}]'
+    assert post("/", body).content == b'[{"generated_text":"Hi"}]'
 
 
-def test_the_compatible_route_streams_when_told_to(serve):
+def test_the_compatible_route_streams_when_told_to() -> None:
     body = {"inputs": "x: ", "parameters": {"return_full_text": None}, "stream": True}
-    response = post(serve, "/", body)
+    response = post("/", body)
     assert response.headers["content-type"] == "text/event-stream"
     assert response.text.count("data: ") == 3
     assert '"generated_text":"x: Hi"' in response.text
 
 
-def test_generate_ignores_stream(serve):
-    assert post(serve, "/generate", {"inputs": "x", "stream": True}).json() == {
-        "generated_text": "Hi"
-    }
+def test_generate_ignores_stream() -> None:
+    assert post("/generate", {"inputs": "x", "stream": True}).json() == {"generated_text": "Hi"}
 
 
-def test_the_full_text_of_every_sequence_has_the_prompt(serve):
+def test_the_full_text_of_every_sequence_has_the_prompt() -> None:
     parameters = {"return_full_text": True, "details": True, "best_of": 2, "top_p": 0.5}
-    answer = post(serve, "/generate", {"inputs": "x: ", "parameters": parameters}).json()
+    answer = post("/generate", {"inputs": "x: ", "parameters": parameters}).json()
     assert answer["generated_text"] == "x: Hi"
     assert answer["details"]["best_of_sequences"][0]["generated_text"] == "x: Hi"
 
 
-def test_truncate_keeps_the_end_of_the_prompt(serve):
-    async def scenario():
+def test_truncate_keeps_the_end_of_the_prompt() -> None:
+    async def scenario() -> None:
         async with serve() as edge, edge.client as client:
             body = {"inputs": "abcdef", "parameters": {"truncate": 2}}
             response = await client.post("/generate", json=body)
@@ -215,18 +219,18 @@ def test_truncate_keeps_the_end_of_the_prompt(serve):
     asyncio.run(scenario())
 
 
-def test_without_max_new_tokens_an_answer_may_fill_what_is_left(serve):
+def test_without_max_new_tokens_an_answer_may_fill_what_is_left() -> None:
     body = {"inputs": "abc", "parameters": {"details": True}}
     facts = scripted_facts(num_blocks=2, block_size=16)
-    details = post(serve, "/generate", body, choose=spell("a" * 50), facts=facts).json()["details"]
+    details = post("/generate", body, choose=spell("a" * 50), facts=facts).json()["details"]
     assert (details["generated_tokens"], details["finish_reason"]) == (32 - 3, "length")
 
 
-def test_a_row_that_fails_is_a_424(serve):
-    def choose(token_ids, num_prompt_tokens):
+def test_a_row_that_fails_is_a_424() -> None:
+    def choose(token_ids: list[int], num_prompt_tokens: int) -> int:
         raise RowFault(pb.RowFailure.KIND_INTERNAL, "NaN in the logits")
 
-    response = post(serve, "/generate", {"inputs": "x"}, choose=choose)
+    response = post("/generate", {"inputs": "x"}, choose=choose)
     assert response.status_code == 424
     assert response.json() == {
         "error": "Request failed during generation: NaN in the logits",
@@ -234,15 +238,15 @@ def test_a_row_that_fails_is_a_424(serve):
     }
 
 
-def test_a_row_that_fails_in_a_stream_ends_it_with_an_event(serve):
+def test_a_row_that_fails_in_a_stream_ends_it_with_an_event() -> None:
     hello = spell("Hello")
 
-    def choose(token_ids, num_prompt_tokens):
+    def choose(token_ids: list[int], num_prompt_tokens: int) -> int:
         if len(token_ids) - num_prompt_tokens == 1:
             raise RowFault(pb.RowFailure.KIND_INTERNAL, "NaN in the logits")
         return hello(token_ids, num_prompt_tokens)
 
-    response = post(serve, "/generate_stream", {"inputs": "x"}, choose=choose)
+    response = post("/generate_stream", {"inputs": "x"}, choose=choose)
     assert response.status_code == 200
     first, second, end = response.content.split(b"\n\n")
     assert b'"index":1' in first
@@ -253,12 +257,12 @@ def test_a_row_that_fails_in_a_stream_ends_it_with_an_event(serve):
     assert end == b""
 
 
-def test_a_stop_of_the_router_ends_a_stream_with_tgis_words(serve):
-    async def scenario():
+def test_a_stop_of_the_router_ends_a_stream_with_tgis_words() -> None:
+    async def scenario() -> None:
         async with serve() as edge:
             await edge.link.pause()
             call = edge.open("/generate_stream", {"inputs": "x"})
-            await call.until(lambda: len(call.sent) > 0)
+            await call.until_sent(1)
             await edge.generation.stop()
             await call.task
             assert call.text == (
@@ -269,50 +273,49 @@ def test_a_stop_of_the_router_ends_a_stream_with_tgis_words(serve):
     asyncio.run(scenario())
 
 
-def test_a_stream_goes_on_when_the_shard_dies_once(serve):
-    has_died = []
+def test_a_stream_goes_on_when_the_shard_dies_once() -> None:
+    has_died: list[bool] = []
 
-    def is_first_time(token_ids):
+    def is_first_time(token_ids: list[int]) -> bool:
         if len(token_ids) == 3 and not has_died:
             has_died.append(True)
             return True
         return False
 
-    response = post(serve, "/generate_stream", {"inputs": "x"}, choose=dying(is_first_time, spell("Hi")))
+    response = post("/generate_stream", {"inputs": "x"}, choose=dying(is_first_time, spell("Hi")))
     assert has_died
     assert response.text.count("data: ") == 3
     assert '"generated_text":"Hi"' in response.text
 
 
-def test_tokens_that_are_ready_together_go_in_one_send(serve):
-    async def scenario():
+def test_tokens_that_are_ready_together_go_in_one_send() -> None:
+    async def scenario() -> None:
         async with serve(spell("Hi")) as edge:
             call = edge.open("/generate_stream", {"inputs": "x"})
-            original, call._send = call._send, None
+            original = call.send
 
-            async def send_slowly(message):
+            async def send_slowly(message: Any) -> None:
                 if message["type"] == "http.response.body" and len(call.sent) == 1:
-                    while edge.generation.stats.num_tokens < 3:
-                        await asyncio.sleep(0)
-                    for _ in range(10):
-                        await asyncio.sleep(0)
+                    await eventually(lambda: edge.generation.stats.num_running == 0)
+                    await asyncio.sleep(0)  # the last result is settled, and now delivered
+                    await asyncio.sleep(0)
                 await original(message)
 
-            call._send = send_slowly
+            call.send = send_slowly  # type: ignore[method-assign]
             await call.task
             assert [body.count(b"data: ") for body in call.bodies] == [1, 2]
 
     asyncio.run(scenario())
 
 
-def test_silence_is_broken_by_a_colon(serve, monkeypatch):
+def test_silence_is_broken_by_a_colon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("inlay_router.sse.KEEP_ALIVE_SECONDS", 0.001)
 
-    async def scenario():
+    async def scenario() -> None:
         async with serve() as edge:
             await edge.link.pause()
             call = edge.open("/generate_stream", {"inputs": "x"})
-            await call.until(lambda: len(call.bodies) > 1)
+            await call.until_sent(3)
             assert set(call.bodies) == {b":\n\n"}
             call.leave()
             await call.task
@@ -320,7 +323,7 @@ def test_silence_is_broken_by_a_colon(serve, monkeypatch):
     asyncio.run(scenario())
 
 
-def test_answers_are_written_without_rounding():
+def test_answers_are_written_without_rounding() -> None:
     assert msgspec.json.encode([1e-9, -0.3400000035762787, float("nan"), float("-inf")]) == (
         b"[1e-9,-0.3400000035762787,null,null]"
     )

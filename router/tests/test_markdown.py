@@ -34,25 +34,27 @@ B = "data:image/png;base64,AAAA"
         ("![](http://a![](http://b)", [ImagePiece("http://a![](http://b")]),
     ],
 )
-def test_pieces_stand_in_order(inputs, pieces):
+def test_pieces_stand_in_order(inputs: str, pieces: list[TextPiece | ImagePiece]) -> None:
     assert split(inputs) == pieces
 
 
-@pytest.mark.parametrize("url", ["", "x", " http://a", "ftp://a", "file:///etc/passwd", "data", "//a"])
-def test_other_schemes_are_refused(url):
+@pytest.mark.parametrize(
+    "url", ["", "x", " http://a", "ftp://a", "file:///etc/passwd", "data", "//a"]
+)
+def test_other_schemes_are_refused(url: str) -> None:
     with pytest.raises(ValidationError) as caught:
         split(f"look: ![]({url})")
     assert str(caught.value) == f"Input validation error: invalid image content: ![]({url})"
 
 
-def test_a_long_url_is_not_echoed():
+def test_a_long_url_is_not_echoed() -> None:
     with pytest.raises(ValidationError) as caught:
         split(f"![]({'x' * 10_000})")
     assert len(str(caught.value)) < 200
 
 
 @given(st.lists(st.sampled_from(["![](", ")", "![]", "(", "http://", "data:", "a", "\n"])))
-def test_images_are_what_the_regex_of_tgi_matches(words):
+def test_images_are_what_the_regex_of_tgi_matches(words: str) -> None:
     inputs = "".join(words)
     found = [match.group()[4:-1] for match in re.finditer(r"!\[\]\([^\)]*\)", inputs)]
     if not all(url.startswith(("http://", "https://", "data:")) for url in found):
@@ -65,7 +67,7 @@ def test_images_are_what_the_regex_of_tgi_matches(words):
     assert "".join(written) == inputs
 
 
-def test_a_prompt_of_openings_is_read_once():
+def test_a_prompt_of_openings_is_read_once() -> None:
     class Counted(str):
         num_finds = 0
 

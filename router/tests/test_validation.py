@@ -65,31 +65,33 @@ SENTENCES = [
 
 @pytest.mark.parametrize(("parameters", "sentence"), SENTENCES)
 @pytest.mark.parametrize("is_streaming", [False, True])
-def test_what_is_out_of_range_is_refused(parameters, sentence, is_streaming):
+def test_what_is_out_of_range_is_refused(
+    parameters: dict[str, Any], sentence: str, is_streaming: bool
+) -> None:
     if is_streaming and "best_of" in parameters:
         sentence = "`best_of` != 1 is not supported when streaming tokens"
     assert refusal(parameters, is_streaming=is_streaming) == sentence
 
 
-def test_a_stream_has_no_prompt_details():
+def test_a_stream_has_no_prompt_details() -> None:
     assert refusal({"decoder_input_details": True}, is_streaming=True) == (
         "`decoder_input_details` == true is not supported when streaming tokens"
     )
 
 
-def test_a_server_may_allow_one_answer_only():
+def test_a_server_may_allow_one_answer_only() -> None:
     limits = Limits(max_input_tokens=1, max_total_tokens=2, max_best_of=1)
     sentence = "`best_of` != 1 is not allowed for this endpoint"
     assert refusal({"best_of": 2, "do_sample": True}, limits=limits) == sentence
 
 
 @pytest.mark.parametrize("is_streaming", [False, True])
-def test_an_empty_prompt_is_refused(is_streaming):
+def test_an_empty_prompt_is_refused(is_streaming: bool) -> None:
     with pytest.raises(ValidationError, match="`inputs` cannot be empty"):
         check({"inputs": ""}, is_streaming=is_streaming)
 
 
-def test_the_first_fault_in_tgis_order_is_told():
+def test_the_first_fault_in_tgis_order_is_told() -> None:
     names = [
         "temperature",
         "repetition_penalty",
@@ -137,7 +139,7 @@ LIMIT_VALUES = {
 }
 
 
-def test_limits_themselves_are_allowed():
+def test_limits_themselves_are_allowed() -> None:
     valid = check({"inputs": "x", "parameters": LIMIT_VALUES})
     assert valid.best_of == 2
     assert valid.stop == ("a", "b", "c", "d")
@@ -147,8 +149,8 @@ def test_limits_themselves_are_allowed():
     assert valid.sampling.frequency_penalty == -2.0
 
 
-def test_null_means_absent_for_every_parameter():
-    names = GenerateBody.__annotations__ and [*LIMIT_VALUES, "do_sample", "seed", "grammar"]
+def test_null_means_absent_for_every_parameter() -> None:
+    names = [*LIMIT_VALUES, "do_sample", "seed", "grammar"]
     names += ["return_full_text", "details", "decoder_input_details", "adapter_id"]
     valid = check({"inputs": "x", "parameters": dict.fromkeys(names), "stream": None})
     empty = check({"inputs": "x", "parameters": {}})
@@ -157,11 +159,11 @@ def test_null_means_absent_for_every_parameter():
     assert not valid.sampling.HasField("temperature")
 
 
-def test_unknown_keys_are_ignored():
+def test_unknown_keys_are_ignored() -> None:
     check({"inputs": "x", "model": "dummy", "parameters": {"n": 3, "logit_bias": {}}})
 
 
-def test_seeds_are_drawn_and_differ():
+def test_seeds_are_drawn_and_differ() -> None:
     valid = check({"inputs": "x", "parameters": {"best_of": 2, "do_sample": True}})
     first, second = valid.samplings()
     assert first.do_sample and second.do_sample
@@ -182,7 +184,7 @@ def test_seeds_are_drawn_and_differ():
         ),
     ],
 )
-def test_a_grammar_has_one_of_four_types(grammar, kind, value):
+def test_a_grammar_has_one_of_four_types(grammar: Any, kind: Any, value: str) -> None:
     valid = check({"inputs": "x", "parameters": {"grammar": grammar}})
     assert valid.grammar == pb.Grammar(kind=kind, value=value)
 
@@ -195,7 +197,10 @@ def test_a_grammar_has_one_of_four_types(grammar, kind, value):
             "grammar is not valid: `type` must be `json`, `json_object`, `json_schema` or `regex`. "
             "Given: `xml`",
         ),
-        ({"type": "regex", "value": 1}, "grammar is not valid: `value` of a regex must be a string"),
+        (
+            {"type": "regex", "value": 1},
+            "grammar is not valid: `value` of a regex must be a string",
+        ),
         ({"type": "json", "value": 1}, "grammar is not supported"),
         ({"type": "json", "value": None}, "grammar is not supported"),
         ({"type": "json", "value": ["a"]}, "grammar is not supported"),
@@ -211,15 +216,17 @@ def test_a_grammar_has_one_of_four_types(grammar, kind, value):
             {"type": "json_schema", "value": {"schema": "a"}},
             "grammar is not valid: `schema` must be an object",
         ),
-        ({"type": "json"}, "`parameters.grammar`: object missing required field `value`. "
-         'Given: {"type":"json"}'),
+        (
+            {"type": "json"},
+            '`parameters.grammar`: object missing required field `value`. Given: {"type":"json"}',
+        ),
     ],
 )
-def test_a_grammar_of_another_shape_is_refused(grammar, sentence):
+def test_a_grammar_of_another_shape_is_refused(grammar: Any, sentence: str) -> None:
     assert refusal({"grammar": grammar}) == sentence
 
 
-def test_grammars_may_be_disabled():
+def test_grammars_may_be_disabled() -> None:
     limits = Limits(max_input_tokens=1, max_total_tokens=2, has_grammars=False)
     grammar = {"type": "regex", "value": "a"}
     assert refusal({"grammar": grammar}, limits=limits) == "grammar is not supported"
@@ -229,7 +236,7 @@ def test_grammars_may_be_disabled():
     ("num_prompt_tokens", "max_new_tokens", "fitting"),
     [(1, None, 119), (100, None, 20), (100, 20, 20), (5, 1, 1)],
 )
-def test_an_answer_fits(num_prompt_tokens, max_new_tokens, fitting):
+def test_an_answer_fits(num_prompt_tokens: int, max_new_tokens: int | None, fitting: int) -> None:
     assert fit_answer(num_prompt_tokens, max_new_tokens, LIMITS) == fitting
 
 
@@ -253,7 +260,9 @@ def test_an_answer_fits(num_prompt_tokens, max_new_tokens, fitting):
         (0, 5, "`inputs` cannot be empty"),
     ],
 )
-def test_what_does_not_fit_is_refused(num_prompt_tokens, max_new_tokens, sentence):
+def test_what_does_not_fit_is_refused(
+    num_prompt_tokens: int, max_new_tokens: int | None, sentence: str
+) -> None:
     with pytest.raises(ValidationError) as caught:
         fit_answer(num_prompt_tokens, max_new_tokens, LIMITS)
     assert str(caught.value) == f"Input validation error: {sentence}"

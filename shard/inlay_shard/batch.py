@@ -65,9 +65,9 @@ def flatten(
         np.int64,
         len(own),
     )
-    positions = np.broadcast_to(own, (num_axes, len(own)))
+    positions = np.tile(own, (num_axes, 1))
     if num_axes > 1:
-        positions = _with_image_positions(positions, rows, starts)
+        _put_image_positions(positions, rows, starts)
     places, features = _images(rows, starts)
 
     def put(array: NDArray[np.generic]) -> Tensor:
@@ -75,7 +75,7 @@ def flatten(
 
     return FlatBatch(
         token_ids=put(token_ids),
-        position_ids=put(np.ascontiguousarray(positions)),
+        position_ids=put(positions),
         attention=AttentionBatch(
             row_starts=put(starts.astype(np.int32)),
             context_lengths=put((first + counts).astype(np.int32)),
@@ -98,18 +98,16 @@ def _block_tables(rows: Sequence[Row], block_size: int) -> NDArray[np.int32]:
     return tables
 
 
-def _with_image_positions(
+def _put_image_positions(
     positions: NDArray[np.int64], rows: Sequence[Row], starts: NDArray[np.int64]
-) -> NDArray[np.int64]:
+) -> None:
     """Put the positions of prompts with images where they differ from counting up."""
-    positions = positions.copy()
     for row, start in zip(rows, starts.tolist(), strict=False):
         features = row.sequence.features
         if features is not None:
             own = features.positions(row.start, row.end)
             if own is not None:
                 positions[:, start : start + row.num_tokens] = own
-    return positions
 
 
 def _images(

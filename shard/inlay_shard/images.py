@@ -55,10 +55,10 @@ class ImageWorkers:
 
     def stop(self) -> None:
         """End the processes; what they still do is lost."""
-        processes = list((self._pool._processes or {}).values())
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        for process in processes:
+        for process in list((self._pool._processes or {}).values()):
             process.kill()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._pool = self._new_pool()  # lets go of the old one's semaphores
 
 
 class ImageDesk:

@@ -1,7 +1,8 @@
 """Loading a model folder: the weights, our attention in its text tower, and proof that they agree."""
 
+import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,6 +19,9 @@ from inlay_shard.network import Network
 
 SMALL_MODEL_BYTES = 64 << 20
 """Weights below this are computed in float32 on CPU: nothing is gained by less."""
+
+PROGRESS_SECONDS = 2.0
+"""Between two lines about the weights."""
 
 Report = Callable[[str], None]
 """Told what is being done, in words."""
@@ -129,7 +133,7 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def weights_progress(report: Report) -> Iterator[None]:
-    """Within, the progress bars of `transformers` become a line for every tenth that is loaded."""
+    """Within, the progress bars of `transformers` become a line every now and then."""
     previous = transformers_logging.set_tqdm_hook(
         lambda factory, arguments, named: _Progress(report, *arguments, **named)
     )
@@ -142,39 +146,24 @@ def weights_progress(report: Report) -> Iterator[None]:
 class _Progress:
     """Stands in for a progress bar over an iterable."""
 
-    def __init__(
-        self, report: Report, iterable: Any = (), total: int | None = None, **others: object
-    ) -> None:
+    def __init__(self, report: Report, iterable: Iterable[Any] = (), **others: object) -> None:
         self._report = report
         self._iterable = iterable
-        self._total = total or (len(iterable) if hasattr(iterable, "__len__") else 0)
-        self._num_done = 0
-        self._num_tenths = 0
+        self._total = len(iterable) if isinstance(iterable, Sized) else 0
+        self._next_report = time.monotonic() + PROGRESS_SECONDS
 
     def __iter__(self) -> Iterator[Any]:
-        for entry in self._iterable:
+        for num_done, entry in enumerate(self._iterable):
+            if self._total and time.monotonic() > self._next_report:
+                self._next_report = time.monotonic() + PROGRESS_SECONDS
+                self._report(f"loading weights {100 * num_done // self._total} %")
             yield entry
-            self.update()
 
     def __enter__(self) -> "_Progress":
         return self
 
     def __exit__(self, *arguments: object) -> None:
-        self.close()
-
-    def update(self, num_more: int = 1) -> None:
-        """Count what was loaded, and report each tenth."""
-        self._num_done += num_more
-        num_tenths = 10 * self._num_done // self._total if self._total else 0
-        if num_tenths > self._num_tenths:
-            self._num_tenths = num_tenths
-            self._report(f"loading weights {10 * num_tenths} %")
-
-    def close(self) -> None:
         """Nothing to clean up."""
 
-    def set_description(self, *arguments: object, **named: object) -> None:
-        """Not shown."""
-
-    def set_postfix(self, *arguments: object, **named: object) -> None:
-        """Not shown."""
+    def update(self, num_more: int = 1) -> None:
+        """Not shown: what is counted by hand is short."""

@@ -5,14 +5,17 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 
 import grpc
 import torch
+from transformers import AutoModelForImageTextToText
 
 from inlay_proto.generate_pb2_grpc import add_ShardServicer_to_server
+from inlay_shard import architecture
 from inlay_shard.config import ShardConfig
 from inlay_shard.engine import Engine
 from inlay_shard.errors import CONFIGURATION_ERROR, ModelRefused
@@ -32,26 +35,23 @@ class Process:
     """One shard's process."""
 
     def __init__(self, config: ShardConfig) -> None:
+        """To be made within a running event loop."""
         self._config = config
-        self._leaving: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        features = FeatureCache(config.max_features_bytes)
-        self._features = features
+        self._loop = asyncio.get_running_loop()
+        self._leaving: asyncio.Future[int] = self._loop.create_future()
+        self._features = FeatureCache(config.max_features_bytes)
         self._workers = ImageWorkers(config.model, config.num_image_workers)
-        self._ready: Ready | None = None
-        self._takes_images: Future[bool] | None = None
-        images = ImageDesk(self._workers, features, config.model)
-        self._steps = StepThread(
-            self._load, on_ready=self._calling(self._serve), on_failure=self._report_failure
-        )
+        self._steps = StepThread(self._load, self._fail)
+        images = ImageDesk(self._workers, self._features, config.model)
         self._service = ShardService(self._steps, images)
 
     async def run(self) -> int:
         """Serve until told to leave; the exit code."""
-        server = grpc.aio.server(options=_message_options())
+        server = grpc.aio.server(options=message_options())
         add_ShardServicer_to_server(self._service, server)
+        listen(server, self._config.address)
+        await server.start()
         try:
-            listen(server, self._config.address)
-            await server.start()
             self._watch_for_the_end()
             self._steps.start()
             return await self._leaving
@@ -59,14 +59,99 @@ class Process:
             self._workers.stop()
             await server.stop(GRACE_SECONDS)
 
-    def leave(self, exit_code: int) -> None:
+    def _watch_for_the_end(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self._leave, 0)
+        if self._config.exits_with_parent:
+            threading.Thread(target=self._wait_for_parent, daemon=True).start()
+
+    def _wait_for_parent(self) -> None:
+        while sys.stdin.buffer.raw.read(4096):  # type: ignore[attr-defined]
+            pass
+        self._loop.call_soon_threadsafe(self._leave, 0)
+
+    def _leave(self, exit_code: int) -> None:
         """End the process; the first code counts."""
         if not self._leaving.done():
             self._leaving.set_result(exit_code)
 
     def _load(self) -> Engine:
-        """On the step thread."""
-        _set_num_threads(self._config)
-        self._takes_images = None
-        self._ready = start(self._config, self._features, self._ask_images, self._say)
-        return self._ready.engine
+        """On the step thread, as everything below."""
+        config = self._config
+        torch.set_num_threads(num_threads(config))
+        asked = self._ask_for_images()
+        ready = start(config, self._features, lambda: self._takes_images(asked), self._say)
+        self._loop.call_soon_threadsafe(self._serve, ready)
+        return ready.engine
+
+    def _ask_for_images(self) -> Future[bool] | None:
+        """Let a worker load the processor while the weights load."""
+        if architecture.auto_class(architecture.read_config(self._config.model)) is not (
+            AutoModelForImageTextToText
+        ):
+            return None
+        return self._workers.ask_takes_images()
+
+    def _takes_images(self, asked: Future[bool] | None) -> bool:
+        if asked is None:
+            return False
+        self._say("loading the image processor")
+        try:
+            return asked.result()
+        except Exception as error:
+            self._say(f"serving text alone, as the image processor does not load: {error}")
+            return False
+
+    def _serve(self, ready: Ready) -> None:
+        self._service.serve(Served(ready.facts, ready.network))
+        say(self._config.rank, "ready")
+
+    def _say(self, words: str) -> None:
+        self._service.status = words
+        say(self._config.rank, words)
+
+    def _fail(self, failure: BaseException) -> None:
+        if isinstance(failure, ModelRefused):
+            say(self._config.rank, f"cannot serve {self._config.model_id}: {failure}")
+            exit_code = CONFIGURATION_ERROR
+        else:
+            traceback.print_exception(failure)
+            exit_code = 1
+        self._loop.call_soon_threadsafe(self._leave, exit_code)
+
+
+def say(rank: int, words: str) -> None:
+    """Tell the person who runs the server."""
+    print(f"shard {rank}: {words}", file=sys.stderr, flush=True)
+
+
+def num_threads(config: ShardConfig) -> int:
+    """CPU threads that compute."""
+    cores = len(os.sched_getaffinity(0))
+    return config.num_threads or max(1, cores // config.num_shards)
+
+
+def message_options() -> list[tuple[str, int]]:
+    """Options of gRPC, for both ends."""
+    return [
+        ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+        ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ]
+
+
+def listen(server: grpc.aio.Server, address: str) -> None:
+    """Bind to an address. A socket file is for this user alone, and replaces one left behind."""
+    if not address.startswith("unix:"):
+        server.add_insecure_port(address)
+        return
+    Path(address.removeprefix("unix:")).unlink(missing_ok=True)
+    before = os.umask(0o177)
+    try:
+        server.add_insecure_port(address)
+    finally:
+        os.umask(before)
+
+
+async def serve(config: ShardConfig) -> int:
+    """Run one shard; the exit code."""
+    return await Process(config).run()

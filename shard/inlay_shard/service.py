@@ -51,6 +51,8 @@ class ShardService(ShardServicer):
         """INVALID_ARGUMENT, with words for the client, when the prompt cannot be used."""
         served = await self._loaded(context)
         try:
+            if not served.facts.takes_images:
+                raise PreparationRefused(f"{served.facts.model_id} takes no images")
             return await self._images.prepare(request, served.network)
         except PreparationRefused as refusal:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(refusal))

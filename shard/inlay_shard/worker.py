@@ -28,12 +28,10 @@ class StepThread:
     def __init__(
         self,
         load: Callable[[], RunsSteps],
-        on_ready: Callable[[], None],
         on_failure: Callable[[BaseException], None],
     ) -> None:
-        """The callbacks are called on the thread. A failure of loading or of a step ends it."""
+        """Both are called on the thread. A failure of loading or of a step ends it."""
         self._load = load
-        self._on_ready = on_ready
         self._on_failure = on_failure
         self._tasks: queue.SimpleQueue[Callable[[RunsSteps], None]] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="steps", daemon=True)
@@ -53,7 +51,6 @@ class StepThread:
     def _run(self) -> None:
         try:
             engine = self._load()
-            self._on_ready()
             while True:
                 self._tasks.get()(engine)
         except BaseException as failure:

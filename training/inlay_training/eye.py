@@ -10,7 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import Idefics3ForConditionalGeneration, PreTrainedTokenizerFast
 
+from inlay_training.optimizer import Optimizer
 from inlay_training.pictures import Pictures
+from inlay_training.progress import Progress
+from inlay_training.stages import SEED, EyeStage
 from inlay_training.world import COLOR_NAMES, MAX_ITEMS, PLACES, SHAPES, Scene
 
 NOTHING = -100  # a target that is not scored
@@ -119,6 +122,44 @@ def look(model: Idefics3ForConditionalGeneration, pixels: npt.NDArray[np.uint8])
     seen = model.model.vision_model(pixel_values=values, patch_attention_mask=mask)
     features: Tensor = model.model.connector(seen.last_hidden_state)
     return features
+
+
+def train_eye(
+    stage: EyeStage,
+    model: Idefics3ForConditionalGeneration,
+    tokenizer: PreTrainedTokenizerFast,
+    pictures: Pictures,
+    held_out: Pictures,
+) -> None:
+    """Runs one eye stage in place."""
+    torch.manual_seed(SEED)
+    embeddings = model.model.text_model.embed_tokens
+    teacher = Teacher(tokenizer, embeddings.embedding_dim)
+    eye = {"vision": model.model.vision_model, "connector": model.model.connector}
+    optimizer = Optimizer(
+        eye | {"teacher": teacher, "embed": nn.ModuleDict({"embed": embeddings})}, stage.rate
+    )
+    targets = targets_of(pictures.scenes)
+    shuffle = np.random.default_rng(SEED)
+    order = np.concatenate(
+        [
+            shuffle.permutation(len(pictures))
+            for _ in range(-(-stage.num_steps * stage.num_pictures // len(pictures)))
+        ]
+    )
+    progress = Progress(stage.name, stage.num_steps)
+    for step in range(stage.num_steps):
+        chosen = order[step * stage.num_pictures : (step + 1) * stage.num_pictures]
+        with torch.autocast("cpu", torch.bfloat16):
+            features = look(model, pictures.pixels[chosen])
+        loss, share = teacher(
+            features.float(), embeddings.weight, {name: t[chosen] for name, t in targets.items()}
+        )
+        torch.autograd.backward(loss)
+        optimizer.step(min((step + 1) / 100, 1 - step / stage.num_steps))
+        progress.add(step, loss=float(loss.detach()), seen=float(share))
+    loss_held_out, share_held_out = share_seen(model, teacher, held_out)
+    print(f"{stage.name}: held out: loss {loss_held_out:.4f}, places {share_held_out:.2%}")
 
 
 @torch.no_grad()

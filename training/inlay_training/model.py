@@ -1,7 +1,9 @@
 """The shape of the embedded model: an Idefics3 with a small eye and a small Llama."""
 
+from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import (
     Idefics3Config,
     Idefics3ForConditionalGeneration,
@@ -101,3 +103,17 @@ def build_processor(tokenizer: PreTrainedTokenizerFast) -> Idefics3Processor:
         image_seq_len=NUM_IMAGE_TOKENS,
         chat_template=CHAT_TEMPLATE,
     )
+
+
+def save_model(
+    model: Idefics3ForConditionalGeneration,
+    tokenizer: PreTrainedTokenizerFast,
+    folder: Path,
+    dtype: torch.dtype,
+) -> None:
+    """Writes a folder that AutoProcessor and AutoModelForImageTextToText load."""
+    copy: Any = build_model(tokenizer)
+    copy.load_state_dict(model.state_dict())
+    copy.to(dtype).save_pretrained(folder)
+    build_processor(tokenizer).save_pretrained(folder)
+    (folder / "model.safetensors").chmod(0o644)

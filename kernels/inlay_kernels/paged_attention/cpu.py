@@ -46,19 +46,37 @@ def paged_attention(
     """
     if query.dtype not in (torch.float32, torch.bfloat16):
         return reference.paged_attention(
-            query, key_cache, value_cache, batch,
-            scale=scale, sliding_window=sliding_window, softcap=softcap,
-        )  # fmt: skip
+            query,
+            key_cache,
+            value_cache,
+            batch,
+            scale=scale,
+            sliding_window=sliding_window,
+            softcap=softcap,
+        )
     output = torch.empty(query.shape, dtype=torch.float32)
     _attend_short(
-        query.contiguous(), key_cache, value_cache, batch, output,
-        scale, sliding_window or 0, softcap or 0.0,
-    )  # fmt: skip
+        query.contiguous(),
+        key_cache,
+        value_cache,
+        batch,
+        output,
+        scale,
+        sliding_window or 0,
+        softcap or 0.0,
+    )
     if query.shape[0] > batch.num_rows:
         attend_gathered(
-            query, key_cache, value_cache, batch, output, _MAX_SHORT,
-            scale=scale, sliding_window=sliding_window, softcap=softcap,
-        )  # fmt: skip
+            query,
+            key_cache,
+            value_cache,
+            batch,
+            output,
+            _MAX_SHORT,
+            scale=scale,
+            sliding_window=sliding_window,
+            softcap=softcap,
+        )
     return output.to(query.dtype)
 
 
@@ -74,11 +92,18 @@ def _attend_short(
 ) -> None:
     """Fill `output` for the rows of at most _MAX_SHORT tokens."""
     arguments = (
-        _array(query), _array(key_cache), _array(value_cache), batch.row_starts.numpy(),
-        batch.context_lengths.numpy(), batch.block_tables.numpy(),
-        np.float32(scale), sliding_window, np.float32(softcap), output.numpy(),
-    )  # fmt: skip
-    num_threads = min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)
+        _array(query),
+        _array(key_cache),
+        _array(value_cache),
+        batch.row_starts.numpy(),
+        batch.context_lengths.numpy(),
+        batch.block_tables.numpy(),
+        np.float32(scale),
+        sliding_window,
+        np.float32(softcap),
+        output.numpy(),
+    )
+    num_threads = min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
     work = int(batch.context_lengths.sum()) * query.shape[1] * query.shape[2]
     if num_threads == 1 or work < _MIN_PARALLEL_WORK:
         _attend_rows(*arguments)
@@ -101,9 +126,17 @@ def _attend_rows(  # type: ignore[no-untyped-def]
     for task in range(len(lengths) * num_kv_heads):
         row, head = divmod(task, num_kv_heads)
         _attend_row(
-            query[starts[row] : starts[row + 1]], keys, values, tables[row], lengths[row], head,
-            scale, window, softcap, output[starts[row] : starts[row + 1]],
-        )  # fmt: skip
+            query[starts[row] : starts[row + 1]],
+            keys,
+            values,
+            tables[row],
+            lengths[row],
+            head,
+            scale,
+            window,
+            softcap,
+            output[starts[row] : starts[row + 1]],
+        )
 
 
 @compiled(nogil=True, parallel=True)
@@ -114,9 +147,17 @@ def _attend_rows_in_parallel(  # type: ignore[no-untyped-def]
     for task in prange(len(lengths) * num_kv_heads):
         row = task // num_kv_heads
         _attend_row(
-            query[starts[row] : starts[row + 1]], keys, values, tables[row], lengths[row],
-            task % num_kv_heads, scale, window, softcap, output[starts[row] : starts[row + 1]],
-        )  # fmt: skip
+            query[starts[row] : starts[row + 1]],
+            keys,
+            values,
+            tables[row],
+            lengths[row],
+            task % num_kv_heads,
+            scale,
+            window,
+            softcap,
+            output[starts[row] : starts[row + 1]],
+        )
 
 
 @compiled()

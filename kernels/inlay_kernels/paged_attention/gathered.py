@@ -28,9 +28,14 @@ def attend_gathered(
             continue
         if softcap is not None:
             output[tokens] = reference.paged_attention(
-                query[tokens], key_cache, value_cache, _one_row(batch, row, tokens),
-                scale=scale, sliding_window=sliding_window, softcap=softcap,
-            )  # fmt: skip
+                query[tokens],
+                key_cache,
+                value_cache,
+                _one_row(batch, row, tokens),
+                scale=scale,
+                sliding_window=sliding_window,
+                softcap=softcap,
+            )
             continue
         keys = _context(key_cache, batch.block_tables[row], length)
         values = _context(value_cache, batch.block_tables[row], length)

@@ -33,11 +33,21 @@ def paged_attention(
         keys = _context(key_cache, block_table, context_length)
         values = _context(value_cache, block_table, context_length)
         scores = _scores(query[tokens].float(), keys, scale, softcap)
-        visible = visible(tokens.stop - tokens.start, context_length, sliding_window)
-        hidden = ~visible.to(scores.device)
-        probabilities = scores.masked_fill(hidden, float("-inf")).softmax(-1)
+        is_visible = visible(tokens.stop - tokens.start, context_length, sliding_window)
+        is_hidden = ~is_visible.to(scores.device)
+        probabilities = scores.masked_fill(is_hidden, float("-inf")).softmax(-1)
         output[tokens] = _weighted(probabilities, values).to(query.dtype)
     return output
+
+
+def visible(num_tokens: int, length: int, sliding_window: int | None) -> Tensor:
+    """Which positions each token may look at: bool (tokens, length)."""
+    positions = torch.arange(length)
+    own = positions[length - num_tokens :].unsqueeze(1)
+    visible = positions <= own
+    if sliding_window is not None:
+        visible &= positions > own - sliding_window
+    return visible
 
 
 def _context(cache: Tensor, block_table: Tensor, length: int) -> Tensor:
@@ -52,16 +62,6 @@ def _scores(query: Tensor, keys: Tensor, scale: float, softcap: float | None) ->
     grouped = query.reshape(num_tokens, keys.shape[1], -1, head_size)
     scores = torch.einsum("tkgd,skd->kgts", grouped, keys) * scale
     return scores if softcap is None else softcap * torch.tanh(scores / softcap)
-
-
-def visible(num_tokens: int, length: int, sliding_window: int | None) -> Tensor:
-    """Which positions each token may look at: bool (tokens, length)."""
-    positions = torch.arange(length)
-    own = positions[length - num_tokens :].unsqueeze(1)
-    visible = positions <= own
-    if sliding_window is not None:
-        visible &= positions > own - sliding_window
-    return visible
 
 
 def _weighted(probabilities: Tensor, values: Tensor) -> Tensor:

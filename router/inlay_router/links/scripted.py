@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 
 from inlay_proto import generate_pb2 as pb
-from inlay_router.links.link import LinkLost
+from inlay_router.links.link import LinkLost, LinkRefused
 from inlay_router.links.scripted_shard import ScriptedShard, scripted_facts
 
 __all__ = ["ScriptedLink", "ScriptedShard", "scripted_facts"]
@@ -18,10 +18,13 @@ class ScriptedLink:
         self.steps: list[pb.Step] = []
         """Every step that was sent, over all connections."""
         self.num_connects = 0
+        self.num_refusals = 0
+        """Connections whose stream of steps will be refused."""
         self._in_flight: deque[pb.Step] = deque()
         self._is_open = False
         self._is_up = True
         self._is_paused = False
+        self._is_refusing = False
         self._changed = asyncio.Condition()
 
     async def pause(self) -> None:
@@ -53,6 +56,8 @@ class ScriptedLink:
         self.shard.open()
         self._in_flight.clear()
         self._is_open = True
+        self._is_refusing = self.num_refusals > 0
+        self.num_refusals -= self._is_refusing
         self.num_connects += 1
         return self.shard.facts
 
@@ -73,6 +78,8 @@ class ScriptedLink:
         async with self._changed:
             await self._changed.wait_for(self._has_news)
         self._check_open()
+        if self._is_refusing:
+            raise LinkRefused("another stream of steps is open")
         try:
             return self.shard.run(self._in_flight.popleft())
         except LinkLost:

@@ -1,14 +1,13 @@
-"""Fixtures of the router's tests: a whole router over a scripted shard, driven without sockets."""
+"""A whole router over a scripted shard, driven message by message without a socket."""
 
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
-import pytest
 from starlette.applications import Starlette
 
 from inlay_proto import generate_pb2 as pb
@@ -16,7 +15,8 @@ from inlay_router.app import make_app
 from inlay_router.batcher import BatchLimits
 from inlay_router.config import RouterConfig
 from inlay_router.generation import Generation
-from inlay_router.links.scripted import ScriptedLink, ScriptedShard, scripted_facts
+from inlay_router.links.scripted import ScriptedLink
+from inlay_router.links.scripted_shard import Choose, ScriptedShard, scripted_facts
 from inlay_router.service import Service, serving
 
 
@@ -54,9 +54,10 @@ class Exchange:
             "server": ("test", 80),
             "client": ("test", 1),
         }
-        await self.app(scope, self._inbox.get, self._send)
+        await self.app(scope, self._inbox.get, self.send)
 
-    async def _send(self, message: Any) -> None:
+    async def send(self, message: Any) -> None:
+        """What the application calls; a test may put something slower in its place."""
         async with self._news:
             self.sent.append(message)
             self._news.notify_all()
@@ -65,18 +66,20 @@ class Exchange:
         """The client goes away."""
         self._inbox.put_nowait({"type": "http.disconnect"})
 
-    async def until(self, holds: Callable[[], bool]) -> None:
-        """Wait until `holds`, asked whenever something was sent."""
+    def withdraw_body(self) -> None:
+        """The body has not come yet: only its first byte has."""
+        self._inbox.get_nowait()
+        self._inbox.put_nowait({"type": "http.request", "body": b"{", "more_body": True})
+
+    async def until_sent(self, num_messages: int) -> None:
+        """Wait until that many messages went to the client, the headers among them."""
         async with self._news:
-            await self._news.wait_for(holds)
+            await self._news.wait_for(lambda: len(self.sent) >= num_messages)
 
     @property
     def status(self) -> int:
+        """Of the response."""
         return int(self.sent[0]["status"])
-
-    @property
-    def headers_sent(self) -> dict[str, str]:
-        return {key.decode(): value.decode() for key, value in self.sent[0]["headers"]}
 
     @property
     def bodies(self) -> list[bytes]:
@@ -85,6 +88,7 @@ class Exchange:
 
     @property
     def text(self) -> bytes:
+        """All that was sent."""
         return b"".join(self.bodies)
 
 
@@ -99,6 +103,7 @@ class Edge:
 
     @property
     def client(self) -> httpx.AsyncClient:
+        """A client that gets each answer whole."""
         transport = httpx.ASGITransport(app=self.app)
         return httpx.AsyncClient(transport=transport, base_url="http://test")
 
@@ -108,31 +113,34 @@ class Edge:
         return Exchange(self.app, path, data, **options)
 
 
-Serve = Callable[..., AbstractAsyncContextManager[Edge]]
+@asynccontextmanager
+async def serve(
+    choose: Choose | None = None,
+    *,
+    facts: pb.ModelFacts | None = None,
+    grammars: Any = None,
+    limits: BatchLimits | None = None,
+    **config: Any,
+) -> AsyncIterator[Edge]:
+    """A router with the settings `config` over a shard that answers with `choose`.
+
+    `grammars` has an async method `check`, as a CompilePool has.
+    """
+    link = ScriptedLink(ScriptedShard(choose, facts or scripted_facts()))
+    generation = Generation(link, limits or BatchLimits(), retry_seconds=0.001)
+    settings = RouterConfig(shard_addresses=("scripted",), **config)
+    try:
+        await generation.start()
+        async with serving(settings, generation, grammars) as service:
+            yield Edge(make_app(service), link, generation, service)
+    finally:
+        await generation.stop()
 
 
-@pytest.fixture
-def serve() -> Serve:
-    """`async with serve() as edge:` a router over a ScriptedShard."""
-
-    @asynccontextmanager
-    async def serve(
-        choose: Any = None,
-        *,
-        facts: pb.ModelFacts | None = None,
-        grammars: Any = None,
-        limits: BatchLimits | None = None,
-        **config: Any,
-    ) -> AsyncIterator[Edge]:
-        shard = ScriptedShard(choose, facts or scripted_facts())
-        link = ScriptedLink(shard)
-        generation = Generation(link, limits or BatchLimits(), retry_seconds=0.001)
-        settings = RouterConfig(shard_addresses=("scripted",), **config)
-        try:
-            await generation.start()
-            async with serving(settings, generation, grammars) as service:
-                yield Edge(make_app(service), link, generation, service)
-        finally:
-            await generation.stop()
-
-    return serve
+async def eventually(holds: Callable[[], bool]) -> None:
+    """Wait until `holds`, asked each time that the loop has gone round."""
+    for _ in range(100_000):
+        if holds():
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("it never came true")

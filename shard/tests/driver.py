@@ -1,0 +1,235 @@
+"""A small stand-in for the router's batcher: it drives an engine in this process."""
+
+import asyncio
+import hashlib
+import io
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
+
+from inlay_proto import generate_pb2 as pb
+from inlay_shard.config import ShardConfig
+from inlay_shard.features import FeatureCache
+from inlay_shard.images import ImageDesk
+from inlay_shard.preparation import Piece, Prepared, load_preparer
+from inlay_shard.startup import Ready, start
+
+BLOCK_SIZE = 8
+
+
+class InlineWorkers:
+    """Prepares images in this process."""
+
+    def __init__(self, folder: Path) -> None:
+        self._preparer = load_preparer(folder)
+
+    async def prepare(self, pieces: Sequence[Piece], add_special_tokens: bool) -> Prepared:
+        """As `ImageWorkers.prepare`."""
+        assert self._preparer is not None
+        return self._preparer.prepare(pieces, add_special_tokens)
+
+
+@dataclass
+class Shard:
+    """An engine in this process, with what is around it."""
+
+    folder: Path
+    ready: Ready
+    features: FeatureCache
+    desk: ImageDesk | None
+
+    def prepare(self, pieces: Sequence[Piece]) -> pb.PrepareReply:
+        """The prompt of text and encoded images."""
+        assert self.desk is not None
+        request = pb.PrepareRequest(chunks=[_chunk(p) for p in pieces], add_special_tokens=True)
+        return asyncio.run(self.desk.prepare(request, self.ready.network))
+
+
+def _chunk(piece: Piece) -> pb.Chunk:
+    if isinstance(piece, str):
+        return pb.Chunk(text=piece)
+    return pb.Chunk(image=pb.Image(data=piece, digest=hashlib.sha256(piece).digest()))
+
+
+def start_shard(folder: Path, *, takes_images: bool = False, **options: Any) -> Shard:
+    """Load a model folder in float32 on one thread."""
+    torch.set_num_threads(1)
+    settings = {"dtype": "float32", "device": "cpu", "block_size": BLOCK_SIZE, "num_blocks": 256}
+    config = ShardConfig(
+        model=folder, model_id=folder.name, address="", **(settings | options)
+    )
+    features = FeatureCache(1 << 24)
+    ready = start(config, features, lambda: takes_images, lambda words: None)
+    workers: Any = InlineWorkers(folder) if takes_images else None
+    desk = ImageDesk(workers, features, folder) if takes_images else None
+    return Shard(folder, ready, features, desk)
+
+
+@dataclass
+class Running:
+    """A sequence as the driver sees it."""
+
+    message: pb.Sequence
+    num_computed: int = 0
+    block_ids: list[int] = field(default_factory=list)
+    output_ids: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    prompt_logprobs: dict[int, float] = field(default_factory=dict)
+    top_tokens: list[tuple[int, float]] = field(default_factory=list)
+    ending: int | None = None
+    failure: pb.RowFailure | None = None
+    is_known: bool = False
+
+    @property
+    def num_tokens(self) -> int:
+        """Prompt and answer."""
+        return self.message.num_prompt_tokens + len(self.output_ids)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it ended or failed."""
+        return self.ending is not None or self.failure is not None
+
+
+class Driver:
+    """Runs sequences to their ends, in steps like those of a router."""
+
+    def __init__(self, shard: Shard, *, seed: int = 0, chunk: int = 1 << 20) -> None:
+        """chunk: tokens of a prefill row at most. Blocks are given out in a random order."""
+        self.shard = shard
+        self.sequences: dict[int, Running] = {}
+        self.results: list[pb.StepResult] = []
+        self._chunk = chunk
+        self._random = random.Random(seed)
+        self._free = list(range(shard.ready.facts.num_blocks))
+        self._random.shuffle(self._free)
+        self._leaving: list[int] = []
+
+    def add(self, token_ids: Sequence[int], max_new_tokens: int = 12, **others: Any) -> Running:
+        """A sequence that joins with the next step."""
+        message = pb.Sequence(
+            sequence_id=len(self.sequences) + 1,
+            token_ids=token_ids,
+            num_prompt_tokens=len(token_ids),
+            max_new_tokens=max_new_tokens,
+            **others,
+        )
+        self.sequences[message.sequence_id] = Running(message)
+        return self.sequences[message.sequence_id]
+
+    def preempt(self, running: Running) -> None:
+        """Take a sequence's blocks away; it joins anew under another id, with its tokens so far."""
+        old = running.message
+        self._release(running)
+        del self.sequences[old.sequence_id]
+        message = pb.Sequence()
+        message.CopyFrom(old)
+        message.sequence_id = old.sequence_id + 1000
+        del message.token_ids[old.num_prompt_tokens :]
+        message.token_ids.extend(running.output_ids)
+        running.message, running.num_computed, running.is_known = message, 0, False
+        self.sequences[message.sequence_id] = running
+
+    def step(self) -> pb.StepResult:
+        """One step with every sequence that is not over."""
+        rows = [running for running in self.sequences.values() if not running.is_over]
+        self._random.shuffle(rows)
+        step = pb.Step(step_id=len(self.results) + 1, leaving_ids=self._leaving)
+        self._leaving = []
+        for running in rows:
+            self._plan(running, step)
+        result = self.shard.ready.engine.run(step)
+        self.results.append(result)
+        self._settle(result)
+        return result
+
+    def run(self) -> None:
+        """Steps until all is over."""
+        while any(not running.is_over for running in self.sequences.values()):
+            self.step()
+
+    def _plan(self, running: Running, step: pb.Step) -> None:
+        if not running.is_known:
+            step.joining.append(running.message)
+            running.is_known = True
+        num_tokens = min(self._chunk, running.num_tokens - running.num_computed)
+        num_blocks = -(-(running.num_computed + num_tokens) // BLOCK_SIZE)
+        grown = [self._free.pop() for _ in range(num_blocks - len(running.block_ids))]
+        if grown:
+            step.growths.add(sequence_id=running.message.sequence_id, block_ids=grown)
+            running.block_ids += grown
+        step.rows.sequence_ids.append(running.message.sequence_id)
+        step.rows.num_tokens.append(num_tokens)
+        running.num_computed += num_tokens
+
+    def _settle(self, result: pb.StepResult) -> None:
+        offset = 0
+        for sequence_id, count in zip(result.sequence_ids, result.num_tokens, strict=True):
+            running = self.sequences[sequence_id]
+            running.output_ids += result.token_ids[offset : offset + count]
+            running.logprobs += result.logprobs[offset : offset + count]
+            offset += count
+        for top in result.top_tokens:
+            pairs = zip(top.token_ids, top.logprobs, strict=True)
+            self.sequences[top.sequence_id].top_tokens += pairs
+        for found in result.prompt_logprobs:
+            values = self.sequences[found.sequence_id].prompt_logprobs
+            values.update(enumerate(found.logprobs, found.start))
+        for ending in result.endings:
+            self.sequences[ending.sequence_id].ending = ending.reason
+        for failure in result.failures:
+            self.sequences[failure.sequence_id].failure = failure
+        for running in self.sequences.values():
+            if running.is_over:
+                self._release(running)
+
+    def _release(self, running: Running) -> None:
+        """Blocks go back to be used again at once."""
+        if running.is_known and not running.is_over:
+            self._leaving.append(running.message.sequence_id)
+        self._free += running.block_ids
+        self._random.shuffle(self._free)
+        running.block_ids = []
+
+
+def picture(seed: int, width: int = 48, height: int = 40) -> bytes:
+    """A PNG of coarse random colours."""
+    cells = np.random.default_rng(seed).integers(0, 256, (5, 6, 3), dtype=np.uint8)
+    image = Image.fromarray(cells).resize((width, height), Image.Resampling.NEAREST)
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+class Reference:
+    """`transformers` generate on the same folder, float32, greedy, one prompt at a time."""
+
+    def __init__(self, folder: Path, *, takes_images: bool = False) -> None:
+        auto: Any = AutoModelForImageTextToText if takes_images else AutoModelForCausalLM
+        self.model = auto.from_pretrained(folder, dtype=torch.float32).eval()
+        self._preparer = load_preparer(folder) if takes_images else None
+
+    def generate(self, token_ids: Sequence[int], max_new_tokens: int = 12) -> list[int]:
+        """The answer to a prompt of text."""
+        return self._generate(max_new_tokens, input_ids=torch.tensor([list(token_ids)]))
+
+    def generate_seen(self, pieces: Sequence[Piece], max_new_tokens: int = 12) -> list[int]:
+        """The answer to a prompt with images, prepared by the model's processor."""
+        assert self._preparer is not None
+        prepared = self._preparer.prepare(pieces, True)
+        inputs = {name: torch.from_numpy(array) for name, array in prepared.inputs.items()}
+        token_ids = torch.from_numpy(prepared.token_ids).unsqueeze(0)
+        return self._generate(max_new_tokens, input_ids=token_ids, **inputs)
+
+    @torch.inference_mode()
+    def _generate(self, max_new_tokens: int, **inputs: torch.Tensor) -> list[int]:
+        output = self.model.generate(**inputs, do_sample=False, max_new_tokens=max_new_tokens)
+        answer: list[int] = output[0, inputs["input_ids"].shape[1] :].tolist()
+        return answer
