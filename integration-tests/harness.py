@@ -19,7 +19,7 @@ from typing import Any
 import psutil
 
 READY = re.compile(r"inlay is ready: (http://\S+)")
-START_SECONDS = 120
+START_SECONDS = 240
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 

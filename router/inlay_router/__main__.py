@@ -188,7 +188,9 @@ class _Server(uvicorn.Server):
 
 def _exit_at_end_of_input() -> None:
     """The parent is gone: nobody is left to restart shards, or to wait for answers."""
-    sys.stdin.buffer.read()
+    # Not through `sys.stdin`, whose lock this thread would still hold when the process ends.
+    while os.read(0, 4096):
+        pass
     os._exit(0)
 
 

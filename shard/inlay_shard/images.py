@@ -1,6 +1,7 @@
 """Prompts with images: prepared by worker processes, their features kept for steps."""
 
 import asyncio
+import gc
 import hashlib
 import multiprocessing
 from collections.abc import Sequence
@@ -22,43 +23,49 @@ from inlay_shard.processor import settings_digest
 
 
 class ImageWorkers:
-    """A small pool of processes that a bad image may kill."""
+    """A small pool of processes that a bad image may kill. They start when first asked."""
 
     def __init__(self, folder: Path, num_workers: int) -> None:
         self._folder = folder
         self._num_workers = num_workers
-        self._pool = self._new_pool()
-
-    def _new_pool(self) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(
-            self._num_workers,
-            mp_context=multiprocessing.get_context("spawn"),
-            initializer=preparation.start_worker,
-            initargs=(self._folder,),
-        )
+        self._pool: ProcessPoolExecutor | None = None
 
     def ask_takes_images(self) -> Future[bool]:
         """Start a worker, and find out whether the model's processor takes images."""
-        return self._pool.submit(preparation.takes_images)
+        return self._running_pool().submit(preparation.takes_images)
 
     async def prepare(self, pieces: Sequence[Piece], add_special_tokens: bool) -> Prepared:
         """Prepare a prompt. Raises PreparationRefused, also when it kills a worker twice."""
         for _ in range(2):
-            pool = self._pool
+            pool = self._running_pool()
             try:
                 work = pool.submit(preparation.prepare, pieces, add_special_tokens)
                 return await asyncio.wrap_future(work)
             except BrokenProcessPool:
                 if self._pool is pool:
-                    self._pool = self._new_pool()
+                    self._pool = None
         raise PreparationRefused("the model's processor died of the images")
 
     def stop(self) -> None:
         """End the processes; what they still do is lost."""
-        for process in list((self._pool._processes or {}).values()):
+        pool, self._pool = self._pool, None
+        if pool is None:
+            return
+        for process in list((pool._processes or {}).values()):
             process.kill()
-        self._pool.shutdown(wait=True, cancel_futures=True)
-        self._pool = self._new_pool()  # lets go of the old one's semaphores
+        pool.shutdown(wait=True, cancel_futures=True)
+        del pool
+        gc.collect()  # the semaphores of the pool end with it
+
+    def _running_pool(self) -> ProcessPoolExecutor:
+        if self._pool is None:
+            self._pool = ProcessPoolExecutor(
+                self._num_workers,
+                mp_context=multiprocessing.get_context("spawn"),
+                initializer=preparation.start_worker,
+                initargs=(self._folder,),
+            )
+        return self._pool
 
 
 class ImageDesk:
