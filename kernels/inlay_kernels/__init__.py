@@ -2,8 +2,8 @@
 
 from inlay_kernels.batch import AttentionBatch
 from inlay_kernels.linear import pack_linears
+from inlay_kernels.sampling.warping import Warping
 from inlay_kernels.selection import REFERENCE, Kernels, PagedAttention, select
-from inlay_kernels.warping import Warping
 
 __all__ = [
     "REFERENCE",

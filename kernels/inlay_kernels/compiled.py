@@ -5,9 +5,12 @@ from typing import Any
 
 import numba
 import numpy as np
+import torch
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.extending import intrinsic
+from numpy.typing import NDArray
+from torch import Tensor
 
 _FASTMATH = {"reassoc", "contract", "nsz", "arcp"}
 """Sums may be reordered; NaN and infinities keep their meaning."""
@@ -20,6 +23,11 @@ def compiled(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any
         return numba.njit(cache=True, fastmath=_FASTMATH, **options)(function)  # type: ignore[no-any-return]
 
     return decorate
+
+
+def as_array(tensor: Tensor) -> NDArray[Any]:
+    """A view for compiled code, which knows bfloat16 as its bits (uint16)."""
+    return (tensor.view(torch.uint16) if tensor.dtype == torch.bfloat16 else tensor).numpy()
 
 
 def _widening(typing_context: Any, number: types.Type) -> Any:

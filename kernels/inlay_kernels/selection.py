@@ -1,16 +1,19 @@
 """The choice, made once, of the form in which each kernel runs on a device."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from inlay_kernels import kv_cache, mask, warping
+from inlay_kernels import kv_cache
 from inlay_kernels.batch import AttentionBatch
-from inlay_kernels.paged_attention import cpu, reference
-from inlay_kernels.warping import Warping
+from inlay_kernels.paged_attention import cpu as attention_cpu
+from inlay_kernels.paged_attention import reference as attention_reference
+from inlay_kernels.sampling import cpu as sampling_cpu
+from inlay_kernels.sampling import reference as sampling_reference
+from inlay_kernels.sampling.warping import Warping
 
 
 class PagedAttention(Protocol):
@@ -40,20 +43,28 @@ class Kernels:
     """(key, value, key_cache, value_cache, slots): copy new keys and values into their slots."""
     apply_mask: Callable[[Tensor, Tensor], None]
     """(logits, packed_mask): set the logits of forbidden tokens to -inf, in place."""
+    argmax_and_logsumexp: Callable[[Tensor], tuple[Tensor, Tensor]]
+    """(logits): the most likely token of each row, and the logarithm of its normaliser."""
     draw: Callable[[Tensor, Warping, Tensor], Tensor]
     """(logits, warping, uniforms): draw one token for each row; consumes the logits."""
 
 
 REFERENCE = Kernels(
-    paged_attention=reference.paged_attention,
+    paged_attention=attention_reference.paged_attention,
     write_kv=kv_cache.write_kv,
-    apply_mask=mask.apply_mask,
-    draw=warping.draw,
+    apply_mask=sampling_reference.apply_mask,
+    argmax_and_logsumexp=sampling_reference.argmax_and_logsumexp,
+    draw=sampling_reference.draw,
 )
 """Every kernel in plain torch; right on any device and fast on none."""
 
-
-_CPU = replace(REFERENCE, paged_attention=cpu.paged_attention)
+_CPU = Kernels(
+    paged_attention=attention_cpu.paged_attention,
+    write_kv=kv_cache.write_kv,
+    apply_mask=sampling_cpu.apply_mask,
+    argmax_and_logsumexp=sampling_cpu.argmax_and_logsumexp,
+    draw=sampling_cpu.draw,
+)
 
 
 def select(device: torch.device | str) -> Kernels:

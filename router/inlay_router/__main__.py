@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -30,6 +31,7 @@ CONFIGURATION_ERROR = 78
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until a signal. Returns the exit code."""
+    logging.basicConfig(level=logging.WARNING, format="inlay router: %(message)s")
     options = _parser().parse_args(arguments)
     config = config_from(
         options,

@@ -25,18 +25,24 @@ class ImagePiece:
     """Begins with `http://`, `https://` or `data:`, in any case."""
 
 
-def split(inputs: str) -> list[TextPiece | ImagePiece]:
+def split(inputs: str, *, max_images: int) -> list[TextPiece | ImagePiece]:
     r"""The pieces of a prompt, in order: what the regex `!\\[\\]\\([^\\)]*\\)` matches is an image.
 
     So the alternative text is empty, a URL ends at the first `)`, and it may span lines.
-    Raises ValidationError for a URL of another scheme.
+    Raises ValidationError for a URL of another scheme, and for one image too many.
     """
+    num_images = 0
     pieces: list[TextPiece | ImagePiece] = []
     end = 0
     while (start := inputs.find(_OPENING, end)) >= 0:
         stop = inputs.find(_CLOSING, start + len(_OPENING))
         if stop < 0:
             break
+        num_images += 1
+        if num_images > max_images:
+            raise ValidationError(
+                f"`inputs` may hold up to {max_images} images. Given: at least {num_images}"
+            )
         _add_text(pieces, inputs[end:start])
         pieces.append(_image(inputs[start + len(_OPENING) : stop]))
         end = stop + len(_CLOSING)

@@ -1,7 +1,7 @@
 """From the text of a request to a prompt in token ids, with its images fetched and prepared."""
 
 import asyncio
-from collections.abc import Sequence
+import math
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
@@ -17,6 +17,9 @@ from inlay_router.tasks import together
 
 _NUM_SHORT = 4096
 """Characters of a text that is tokenised at once; a longer one would delay other streams."""
+
+_NUM_TOKENS_AROUND = 64
+"""Where a text is cut, this many tokens may differ from those of the whole text."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,16 +39,35 @@ class PromptReader:
         Markdown images are images when the model takes them, else text.
         Raises ValidationError for an image that cannot be had or used.
         """
-        pieces = split(inputs) if self.limits.takes_images else []
-        num_images = sum(isinstance(piece, ImagePiece) for piece in pieces)
-        if num_images == 0:
-            token_ids = await self._tokenise(inputs)
-            return Prompt(token_ids=tuple(token_ids[-truncate:] if truncate else token_ids))
-        if num_images > self.limits.max_images:
+        pieces: list[TextPiece | ImagePiece] = [TextPiece(inputs)]
+        if self.limits.takes_images:
+            pieces = split(inputs, max_images=self.limits.max_images)
+        if not any(isinstance(piece, ImagePiece) for piece in pieces):
+            return await self._read_text(inputs, truncate)
+        self._check_length(sum(len(p.text) for p in pieces if isinstance(p, TextPiece)))
+        chunks = await together(self._chunk(piece) for piece in pieces)
+        prompt = await self._prepare(pb.PrepareRequest(chunks=chunks, add_special_tokens=True))
+        num_tokens = len(prompt.token_ids)
+        if truncate is None or num_tokens <= truncate:
+            return prompt
+        return await self._cut(prompt, num_tokens - truncate)
+
+    async def _read_text(self, text: str, truncate: int | None) -> Prompt:
+        if truncate is None:
+            self._check_length(len(text))
+            return Prompt(token_ids=tuple(await self._tokenise(text)))
+        # More than enough for the tokens that are kept, and little enough for the memory.
+        num_kept = (truncate + _NUM_TOKENS_AROUND) * self.generation.tokenizer.max_token_length
+        return Prompt(token_ids=tuple(await self._tokenise(text[-num_kept:]))[-truncate:])
+
+    def _check_length(self, num_characters: int) -> None:
+        """Refuse what cannot fit before time and memory go into its tokens."""
+        num_tokens = math.ceil(num_characters / self.generation.tokenizer.max_token_length)
+        if num_tokens > self.limits.max_total_tokens:
             raise ValidationError(
-                f"`inputs` may hold up to {self.limits.max_images} images. Given: {num_images}"
+                f"`inputs` must have less than {self.limits.max_input_tokens} tokens. "
+                f"Given: at least {num_tokens}"
             )
-        return _truncated(await self._prepare(pieces), truncate)
 
     async def _tokenise(self, text: str) -> list[int]:
         tokenizer = self.generation.tokenizer
@@ -54,9 +76,7 @@ class PromptReader:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self.executor, tokenizer.encode, text)
 
-    async def _prepare(self, pieces: Sequence[TextPiece | ImagePiece]) -> Prompt:
-        chunks = await together(self._chunk(piece) for piece in pieces)
-        request = pb.PrepareRequest(chunks=chunks, add_special_tokens=True)
+    async def _prepare(self, request: pb.PrepareRequest) -> Prompt:
         reply = await self.generation.prepare(request)
         return Prompt(
             token_ids=tuple(reply.token_ids),
@@ -66,6 +86,27 @@ class PromptReader:
             ),
             features_key=reply.features_key,
             preparation=request,
+        )
+
+    async def _cut(self, prompt: Prompt, num_cut: int) -> Prompt:
+        """`prompt` without its first `num_cut` tokens, all of which are text before any image.
+
+        Shards know where the images of a prompt stand, so the rest is prepared as a prompt of its
+        own. Raises ValidationError when the rest would not be the same tokens.
+        """
+        assert prompt.preparation is not None
+        first, *others = prompt.preparation.chunks
+        if first.WhichOneof("content") == "text":
+            text_ids = await self._tokenise(first.text)
+            text = self.generation.tokenizer.decode(text_ids[num_cut:])
+            chunks = [pb.Chunk(text=text), *others] if text else others
+            rest = await self._prepare(pb.PrepareRequest(chunks=chunks))
+            if rest.token_ids == prompt.token_ids[num_cut:]:
+                return rest
+        raise ValidationError(
+            f"`truncate` must not cut into an image: the first of {len(prompt.places)} ends at "
+            f"token {prompt.places[0].end} of {len(prompt.token_ids)}. "
+            f"Given: {len(prompt.token_ids) - num_cut}"
         )
 
     async def _chunk(self, piece: TextPiece | ImagePiece) -> pb.Chunk:
@@ -78,12 +119,3 @@ class PromptReader:
             data = await self.fetcher.fetch(piece.url)
         image = await loop.run_in_executor(self.executor, check_image, data, self.image_limits)
         return pb.Chunk(image=image)
-
-
-def _truncated(prompt: Prompt, truncate: int | None) -> Prompt:
-    if truncate is None or len(prompt.token_ids) <= truncate:
-        return prompt
-    raise ValidationError(
-        f"`truncate` must be >= {len(prompt.token_ids)}, the tokens of this prompt: a prompt with "
-        f"images is never cut. Given: {truncate}"
-    )

@@ -17,6 +17,8 @@ from inlay_router.request import Finish, Token
 from inlay_router.schemas import ErrorBody, StreamEvent
 
 KEEP_ALIVE_SECONDS = 15
+SEND_SECONDS = 60
+"""A client that reads nothing for so long is gone; until then it holds a permit."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -32,6 +34,7 @@ def event_stream(frames: AsyncIterator[bytes], headers: dict[str, str]) -> Event
         frames,
         headers={"content-type": "text/event-stream", "cache-control": "no-cache", **headers},
         ping=KEEP_ALIVE_SECONDS,
+        send_timeout=SEND_SECONDS,
         ping_message_factory=_KeepAlive,
     )
 

@@ -29,6 +29,12 @@ class Tokenizer:
         return self._fast.get_vocab_size(with_added_tokens=True)
 
     @cached_property
+    def max_token_length(self) -> int:
+        """Characters of the longest token: n of them make at least n / `max_token_length` tokens,
+        unless the tokenizer drops characters."""
+        return max(map(len, self._fast.get_vocab(with_added_tokens=True)), default=1)
+
+    @cached_property
     def token_bytes(self) -> TokenBytes | None:
         """What each token adds to a text, in bytes; None when tokens depend on their neighbours."""
         return TokenBytes.of(self._fast)

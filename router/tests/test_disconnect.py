@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
+from typing import Any
 
 import pytest
 from scripted_router import Edge, eventually, serve
@@ -128,6 +129,27 @@ def test_while_its_grammar_is_compiled(path: str) -> None:
             assert hanging.left.is_set()
             assert call.sent == []
             assert is_idle(edge)
+
+    asyncio.run(scenario())
+
+
+def test_without_a_word_and_without_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inlay_router.sse.SEND_SECONDS", 0.01)
+
+    async def scenario() -> None:
+        async with serve() as edge:
+            call = edge.open("/generate_stream", {"inputs": "x"})
+            original = call.send
+
+            async def send(message: Any) -> None:
+                if message["type"] == "http.response.body":
+                    await asyncio.Event().wait()
+                await original(message)
+
+            call.send = send  # type: ignore[method-assign]
+            await call.task
+            assert is_idle(edge)
+            assert len(call.sent) == 1
 
     asyncio.run(scenario())
 

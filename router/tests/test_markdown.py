@@ -35,7 +35,7 @@ B = "data:image/png;base64,AAAA"
     ],
 )
 def test_pieces_stand_in_order(inputs: str, pieces: list[TextPiece | ImagePiece]) -> None:
-    assert split(inputs) == pieces
+    assert split(inputs, max_images=99) == pieces
 
 
 @pytest.mark.parametrize(
@@ -43,13 +43,13 @@ def test_pieces_stand_in_order(inputs: str, pieces: list[TextPiece | ImagePiece]
 )
 def test_other_schemes_are_refused(url: str) -> None:
     with pytest.raises(ValidationError) as caught:
-        split(f"look: ![]({url})")
+        split(f"look: ![]({url})", max_images=9)
     assert str(caught.value) == f"Input validation error: invalid image content: ![]({url})"
 
 
 def test_a_long_url_is_not_echoed() -> None:
     with pytest.raises(ValidationError) as caught:
-        split(f"![]({'x' * 10_000})")
+        split(f"![]({'x' * 10_000})", max_images=9)
     assert len(str(caught.value)) < 200
 
 
@@ -59,9 +59,9 @@ def test_images_are_what_the_regex_of_tgi_matches(words: str) -> None:
     found = [match.group()[4:-1] for match in re.finditer(r"!\[\]\([^\)]*\)", inputs)]
     if not all(url.startswith(("http://", "https://", "data:")) for url in found):
         with pytest.raises(ValidationError):
-            split(inputs)
+            split(inputs, max_images=99)
         return
-    pieces = split(inputs)
+    pieces = split(inputs, max_images=99)
     assert [piece.url for piece in pieces if isinstance(piece, ImagePiece)] == found
     written = [p.text if isinstance(p, TextPiece) else f"![]({p.url})" for p in pieces]
     assert "".join(written) == inputs
@@ -75,5 +75,12 @@ def test_a_prompt_of_openings_is_read_once() -> None:
             Counted.num_finds += 1
             return str.find(self, *arguments)
 
-    split(Counted("![](" * 100_000))
+    split(Counted("![](" * 100_000), max_images=9)
     assert Counted.num_finds <= 3
+
+
+def test_images_are_counted_while_they_are_found() -> None:
+    assert len(split("![](data:,x)" * 3, max_images=3)) == 3
+    with pytest.raises(ValidationError) as caught:
+        split("![](data:,x)" * 1_000_000, max_images=3)
+    assert str(caught.value).endswith("`inputs` may hold up to 3 images. Given: at least 4")

@@ -73,15 +73,35 @@ def test_a_model_without_eyes_reads_markdown_as_text() -> None:
 
 def test_more_images_than_allowed_are_refused() -> None:
     inputs = f"![]({data_uri()})" * 3
-    with pytest.raises(ValidationError, match="`inputs` may hold up to 2 images. Given: 3"):
+    with pytest.raises(
+        ValidationError, match="`inputs` may hold up to 2 images. Given: at least 3"
+    ):
         read(inputs, max_images=2)
 
 
-def test_a_prompt_with_images_is_not_cut() -> None:
-    inputs = f"abc![]({data_uri()})"
-    assert len(read(inputs, truncate=7).token_ids) == 7
-    with pytest.raises(ValidationError, match="`truncate` must be >= 7, the tokens of this prompt"):
-        read(inputs, truncate=6)
+def test_truncate_cuts_text_before_an_image() -> None:
+    inputs = f"abc![]({data_uri()})d"
+    assert read(inputs, truncate=8) == read(inputs)
+    prompt = read(inputs, truncate=6)
+    assert prompt.token_ids == (66, *[258] * 4, 67)
+    assert prompt.places == (ImagePlace(start=1, end=5),)
+    assert prompt.features_key == read(inputs).features_key
+    assert read(inputs, truncate=5).token_ids == (*[258] * 4, 67)
+
+
+@pytest.mark.parametrize("truncate", [1, 2, 4])
+def test_truncate_does_not_cut_into_an_image(truncate: int) -> None:
+    sentence = (
+        "`truncate` must not cut into an image: the first of 1 ends at token 7 of 8. "
+        f"Given: {truncate}"
+    )
+    with pytest.raises(ValidationError, match=sentence):
+        read(f"abc![]({data_uri()})d", truncate=truncate)
+
+
+def test_truncate_does_not_cut_into_an_image_that_comes_first() -> None:
+    with pytest.raises(ValidationError, match="must not cut into an image"):
+        read(f"![]({data_uri()})d", truncate=4)
 
 
 def test_a_bad_image_is_refused() -> None:
@@ -107,3 +127,17 @@ def test_one_bad_image_ends_the_fetching_of_the_others(monkeypatch: pytest.Monke
 def test_private_addresses_are_refused() -> None:
     with pytest.raises(ValidationError, match="its host has no public address"):
         read("![](http://127.0.0.1:1/a.png)")
+
+
+def test_a_text_that_cannot_fit_is_not_even_tokenised() -> None:
+    """The longest token of the scripted model has 7 characters, and 1024 tokens may be given."""
+    sentence = "`inputs` must have less than 1023 tokens. Given: at least 1025"
+    with pytest.raises(ValidationError, match=sentence):
+        read("x" * (1024 * 7 + 1))
+    with pytest.raises(ValidationError, match=sentence):
+        read("x" * (1024 * 7 + 1) + f"![]({data_uri()})")
+
+
+def test_of_a_text_that_is_much_too_long_the_end_is_tokenised() -> None:
+    text = "ab" * 5_000_000
+    assert read(text, truncate=3).token_ids == (65, 64, 65)

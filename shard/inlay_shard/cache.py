@@ -1,9 +1,11 @@
 """The KV pool: one pair of paged tensors for each attention layer."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -11,8 +13,8 @@ from inlay_kernels import Kernels
 from inlay_shard.attention import CurrentBatch, PagedLayer, attach
 from inlay_shard.errors import ModelRefused
 
-MAX_POOL_TOKENS = 1 << 20
-"""No pool holds more tokens than this unless the operator says so."""
+MAX_POOL_TOKENS = {"cpu": 1 << 18, "cuda": 1 << 22}
+"""No pool holds more tokens than this, by device, unless the operator says so."""
 CPU_SHARE = 0.25
 """Part of the free memory that a pool in main memory takes at most."""
 CUDA_SHARE = 0.85
@@ -56,25 +58,29 @@ class KVPool:
 
 
 def _finite(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Zeros, since a kernel may multiply what it does not look at by zero, and NaN would stay."""
-    return torch.zeros(tuple(shape), dtype=dtype, device=device)
+    """Zeros, since a kernel may multiply what it does not look at by zero, and NaN would stay.
+
+    In main memory NumPy gets them from the system, page by page as they are first written.
+    """
+    if device.type != "cpu":
+        return torch.zeros(tuple(shape), dtype=dtype, device=device)
+    num_bytes = math.prod(shape) * dtype.itemsize
+    return torch.from_numpy(np.zeros(num_bytes, np.uint8)).view(dtype).view(tuple(shape))
 
 
-def bytes_per_block(
-    layers: Sequence[AttentionLayer], block_size: int, dtype: torch.dtype
-) -> int:
+def bytes_per_block(layers: Sequence[AttentionLayer], block_size: int, dtype: torch.dtype) -> int:
     """Memory of one block over all layers, keys and values."""
     per_token = sum(2 * layer.num_kv_heads * layer.head_size for layer in layers)
     return per_token * block_size * dtype.itemsize
 
 
 def choose_num_blocks(block_bytes: int, block_size: int, device: torch.device) -> int:
-    """As many blocks as free memory allows, up to MAX_POOL_TOKENS tokens.
+    """As many blocks as free memory sensibly allows.
 
     Raises ModelRefused when not one fits.
     """
     free = _free_bytes(device)
-    num_blocks = min(int(free // block_bytes), MAX_POOL_TOKENS // block_size)
+    num_blocks = min(int(free // block_bytes), MAX_POOL_TOKENS[device.type] // block_size)
     if num_blocks < 1:
         raise ModelRefused(
             f"one block of the KV pool takes {block_bytes} bytes and {int(free)} may be used; "

@@ -166,9 +166,7 @@ class Engine:
             )
         return self._network.logits(batch.token_ids, batch.position_ids, keep, embeddings)
 
-    def _choose(
-        self, rows: list[Row], logits: Tensor, outcome: Outcome
-    ) -> list[Judgement]:
+    def _choose(self, rows: list[Row], logits: Tensor, outcome: Outcome) -> list[Judgement]:
         """Rank 0's judgement of each row, which it reports; the other ranks are told."""
         if not rows:
             return []

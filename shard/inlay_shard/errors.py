@@ -1,9 +1,9 @@
 """Every way a shard can fail, and whom each failure is for.
 
-    ShardError
-    ├── ModelRefused        the operator: this model cannot be served as configured; ends the process
-    ├── PreparationRefused  a client: its images or its text cannot be used
-    └── RowFailed           a client: its sequence cannot go on; its neighbours can
+ShardError
+├── ModelRefused        the operator: this model cannot be served so; ends the process
+├── PreparationRefused  a client: its images or its text cannot be used
+└── RowFailed           a client: its sequence cannot go on; its neighbours can
 """
 
 from inlay_proto import generate_pb2 as pb

@@ -143,9 +143,7 @@ class FeatureCache:
         placements = sum(entry.placement.num_bytes for entry in self._entries.values())
         return placements + sum(images.num_bytes for images in self._images.values())
 
-    def put(
-        self, key: bytes, images_key: bytes, images: Images, placement: Placement
-    ) -> None:
+    def put(self, key: bytes, images_key: bytes, images: Images, placement: Placement) -> None:
         """Keep the features of a prompt under `key`, with the images already known if any are."""
         with self._lock:
             known = self._images.setdefault(images_key, images)

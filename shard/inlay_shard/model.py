@@ -1,4 +1,4 @@
-"""Loading a model folder: the weights, our attention in its text tower, and proof that they agree."""
+"""Loading the weights of a model folder, with the attention that they came with."""
 
 import time
 import warnings
@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 from transformers.configuration_utils import PretrainedConfig
-from transformers.distributed import DistributedConfig
+from transformers.distributed.configuration_utils import DistributedConfig
 from transformers.utils import logging as transformers_logging
 
 from inlay_shard import architecture
@@ -74,7 +74,8 @@ def load(config: ShardConfig, device: torch.device, report: Report) -> Network:
     architecture.check(model_config, config.num_shards)
     loader = architecture.auto_class(model_config)
     num_bytes = sum(path.stat().st_size for path in config.model.glob("*.safetensors"))
-    dtype = choose_dtype(config.dtype, model_config.dtype, num_bytes, device)
+    stored: Any = model_config.dtype
+    dtype = choose_dtype(config.dtype, stored, num_bytes, device)
     with quiet(), weights_progress(report):
         model = _from_pretrained(loader, model_config, config, dtype, device)
     model.eval().requires_grad_(False)
@@ -95,7 +96,7 @@ def _from_pretrained(
         plan = DistributedConfig(tp_plan="auto", tp_size=config.num_shards)
         split = {"distributed_config": plan}
     try:
-        model: PreTrainedModel = loader.from_pretrained(
+        model: Any = loader.from_pretrained(
             config.model,
             config=model_config,
             dtype=dtype,
@@ -106,7 +107,8 @@ def _from_pretrained(
         )
     except (ValueError, OSError, ImportError, KeyError, RuntimeError) as error:
         raise ModelRefused(f"it cannot be loaded: {error}") from error
-    return model if config.num_shards > 1 else model.to(device)
+    placed: PreTrainedModel = model if config.num_shards > 1 else model.to(device)
+    return placed
 
 
 def _check_code(network: Network) -> None:

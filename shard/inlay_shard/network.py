@@ -1,7 +1,7 @@
 """A loaded model as the engine sees it: token ids in, logits out, images embedded on the way."""
 
 import inspect
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,10 +20,9 @@ class Network:
     def __init__(self, model: PreTrainedModel) -> None:
         self.model = model
         self.text_tower: PreTrainedModel = model.get_decoder()
-        self._forward_names = frozenset(inspect.signature(model.forward).parameters)
+        self._forward_names = _names(model.forward)
         self._keeps_logits = "logits_to_keep" in self._forward_names
-        encode = getattr(model, "get_image_features", None)
-        self._image_names = frozenset(inspect.signature(encode).parameters) if encode else frozenset()
+        self._image_names = _names(getattr(model, "get_image_features", None))
 
     @property
     def config(self) -> PretrainedConfig:
@@ -43,7 +42,8 @@ class Network:
     @property
     def num_embeddings(self) -> int:
         """Token ids are below this number."""
-        return int(self.model.get_input_embeddings().num_embeddings)
+        embeddings: Any = self.model.get_input_embeddings()
+        return int(embeddings.num_embeddings)
 
     @property
     def image_token_id(self) -> int | None:
@@ -98,7 +98,7 @@ class Network:
 
     @contextmanager
     def keeping_hidden(self) -> Iterator[list[Tensor]]:
-        """Within, each forward pass appends the text tower's last hidden states (tokens, hidden)."""
+        """Within, each forward pass appends the text tower's last states (tokens, hidden)."""
         kept: list[Tensor] = []
 
         def keep(module: object, arguments: object, output: Any) -> None:
@@ -134,7 +134,8 @@ class Network:
         pixels: what `pixel_names` names, made by the model's processor.
         """
         inputs = {name: tensor.to(self.device) for name, tensor in pixels.items()}
-        output = self.model.get_image_features(**inputs, return_dict=True).pooler_output
+        model: Any = self.model
+        output = model.get_image_features(**inputs, return_dict=True).pooler_output
         features: Tensor = torch.cat(list(output)) if not isinstance(output, Tensor) else output
         return features.reshape(-1, features.shape[-1]).to(self.dtype)
 
@@ -146,5 +147,11 @@ class Network:
         if self.num_position_axes == 1:
             return None
         named = {k: v for k, v in inputs.items() if k in ("image_grid_thw", "mm_token_type_ids")}
-        positions: Tensor = self.model.model.get_rope_index(token_ids.unsqueeze(0), **named)[0]
+        inner: Any = self.model.model
+        positions: Tensor = inner.get_rope_index(token_ids.unsqueeze(0), **named)[0]
         return positions[:, 0]
+
+
+def _names(function: Callable[..., Any] | None) -> frozenset[str]:
+    """Names of its parameters; none for no function."""
+    return frozenset(inspect.signature(function).parameters if function else ())

@@ -39,11 +39,11 @@ class Outcome:
 
     def fail(self, sequence_id: int, failure: RowFailed) -> None:
         """A sequence cannot go on."""
-        self._result.failures.add(
-            sequence_id=sequence_id, kind=failure.kind, message=str(failure)
-        )
+        self._result.failures.add(sequence_id=sequence_id, kind=failure.kind, message=str(failure))
 
-    def produce(self, sequence_id: int, token_ids: Sequence[int], logprobs: Sequence[float]) -> None:
+    def produce(
+        self, sequence_id: int, token_ids: Sequence[int], logprobs: Sequence[float]
+    ) -> None:
         """A row produced tokens."""
         self._result.sequence_ids.append(sequence_id)
         self._result.num_tokens.append(len(token_ids))
@@ -54,9 +54,7 @@ class Outcome:
         self, sequence_id: int, token_ids: Sequence[int], logprobs: Sequence[float]
     ) -> None:
         """The most likely tokens at each position that a row produced, one after the other."""
-        self._result.top_tokens.add(
-            sequence_id=sequence_id, token_ids=token_ids, logprobs=logprobs
-        )
+        self._result.top_tokens.add(sequence_id=sequence_id, token_ids=token_ids, logprobs=logprobs)
 
     def add_prompt_logprobs(self, sequence_id: int, start: int, logprobs: Sequence[float]) -> None:
         """Log-probabilities of prompt tokens from position `start` on."""

@@ -45,9 +45,9 @@ class _Recorder:
         self.layer = AttentionLayer(
             module=self.module, num_kv_heads=key.shape[1], head_size=key.shape[2]
         )
-        heads = (entry.transpose(0, 1).unsqueeze(0) for entry in (query, key, value))
+        query, key, value = (entry.transpose(0, 1).unsqueeze(0) for entry in (query, key, value))
         output = functional.scaled_dot_product_attention(
-            *heads, is_causal=True, scale=scale, enable_gqa=True
+            query, key, value, is_causal=True, scale=scale, enable_gqa=True
         )
         return output[0].transpose(0, 1)
 

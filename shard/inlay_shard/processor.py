@@ -47,11 +47,12 @@ def _load_without_video(folder: Path) -> Any:
     """A processor whose part for videos needs torchvision, without that part."""
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     known: Any = PROCESSOR_MAPPING[type(config)]
-    kind = type(
+    get_arguments: Any = _arguments
+    kind: Any = type(
         known.__name__,
         (known,),
         {
-            "_get_arguments_from_pretrained": classmethod(_arguments),
+            "_get_arguments_from_pretrained": classmethod(get_arguments),
             "check_argument_for_proper_class": _check_class(known),
         },
     )
@@ -59,13 +60,13 @@ def _load_without_video(folder: Path) -> Any:
     return kind.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
 
 
-class _NoVideo(VideoProcessorMixin):  # type: ignore[misc]
+class _NoVideo(VideoProcessorMixin):
     """Stands where a processor wants its part for videos."""
 
 
 def _arguments(kind: Any, folder: Path, settings: Any = None, **options: Any) -> list[Any]:
     """What the constructor of the processor takes, in order."""
-    auto = {"tokenizer": AutoTokenizer, "image_processor": AutoImageProcessor}
+    auto: dict[str, Any] = {"tokenizer": AutoTokenizer, "image_processor": AutoImageProcessor}
     return [
         auto[name].from_pretrained(folder, **options) if name in auto else _NoVideo()
         for name in kind.get_attributes()

@@ -76,9 +76,9 @@ class Roster:
             else:
                 self._sequences[message.sequence_id] = sequence
         self._agree([message.sequence_id for message in joining], failures)
-        for sequence_id, failure in failures.items():
+        for sequence_id, reason in failures.items():
             self.forget(sequence_id)
-            outcome.fail(sequence_id, failure)
+            outcome.fail(sequence_id, reason)
 
     def _agree(self, sequence_ids: Sequence[int], failures: dict[int, RowFailed]) -> None:
         """Add the failures of the other ranks: what failed on one is failed on all."""
@@ -139,7 +139,8 @@ class Roster:
 
     def _wrong(self, row: Row) -> str:
         """What the router asked for and cannot have, in words; empty when all is well."""
-        num_known, num_slots = len(row.sequence.token_ids), len(row.sequence.blocks) * self._block_size
+        num_known = len(row.sequence.token_ids)
+        num_slots = len(row.sequence.blocks) * self._block_size
         if not row.start < row.end <= num_known:
             return f"tokens [{row.start}, {row.end}) of {num_known} cannot be computed"
         if row.end > num_slots:

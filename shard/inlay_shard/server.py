@@ -6,9 +6,9 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import grpc
 import torch
@@ -48,7 +48,8 @@ class Process:
     async def run(self) -> int:
         """Serve until told to leave; the exit code."""
         server = grpc.aio.server(options=message_options())
-        add_ShardServicer_to_server(self._service, server)
+        register: Any = add_ShardServicer_to_server
+        register(self._service, server)
         listen(server, self._config.address)
         await server.start()
         try:
@@ -66,7 +67,7 @@ class Process:
             threading.Thread(target=self._wait_for_parent, daemon=True).start()
 
     def _wait_for_parent(self) -> None:
-        while sys.stdin.buffer.raw.read(4096):  # type: ignore[attr-defined]
+        while os.read(sys.stdin.fileno(), 4096):
             pass
         self._loop.call_soon_threadsafe(self._leave, 0)
 

@@ -104,7 +104,7 @@ def _fit_attention(
 
 @torch.inference_mode()
 def _paged_logits(network: Network, pool: KVPool, num_tokens: int) -> torch.Tensor:
-    """Logits (num_tokens, vocab_size) of the probe over the pool: a prefill in two, then a decode."""
+    """Logits (num_tokens, vocab_size) of the probe over the pool: two prefills, a decode."""
     token_ids, positions = probe.probe_tokens(network, num_tokens)
     cuts = sorted({0, num_tokens // 2, num_tokens - 1, num_tokens})
     pieces = []

@@ -45,7 +45,7 @@ class StepThread:
         self._tasks.put(lambda engine: deliver(engine.run(step)))
 
     def reset(self) -> None:
-        """Forget every sequence, behind the steps submitted before: all ranks see the same order."""
+        """Forget every sequence, behind the steps submitted before, which all ranks still run."""
         self._tasks.put(lambda engine: engine.reset())
 
     def _run(self) -> None:

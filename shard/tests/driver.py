@@ -7,7 +7,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -45,11 +45,38 @@ class Shard:
     features: FeatureCache
     desk: ImageDesk | None
 
+    @property
+    def facts(self) -> pb.ModelFacts:
+        """Of its model."""
+        return self.ready.facts
+
     def prepare(self, pieces: Sequence[Piece]) -> pb.PrepareReply:
         """The prompt of text and encoded images."""
         assert self.desk is not None
-        request = pb.PrepareRequest(chunks=[_chunk(p) for p in pieces], add_special_tokens=True)
-        return asyncio.run(self.desk.prepare(request, self.ready.network))
+        return asyncio.run(self.desk.prepare(prepare_request(pieces), self.ready.network))
+
+    def run(self, step: pb.Step) -> pb.StepResult:
+        """One step."""
+        return self.ready.engine.run(step)
+
+
+class Runs(Protocol):
+    """What a driver drives: an engine in this process, or the ranks of a replica in others."""
+
+    @property
+    def facts(self) -> pb.ModelFacts:
+        """Of its model."""
+
+    def prepare(self, pieces: Sequence[Piece]) -> pb.PrepareReply:
+        """The prompt of text and encoded images."""
+
+    def run(self, step: pb.Step) -> pb.StepResult:
+        """One step."""
+
+
+def prepare_request(pieces: Sequence[Piece]) -> pb.PrepareRequest:
+    """The message that asks for a prompt of text and encoded images."""
+    return pb.PrepareRequest(chunks=[_chunk(piece) for piece in pieces], add_special_tokens=True)
 
 
 def _chunk(piece: Piece) -> pb.Chunk:
@@ -61,10 +88,8 @@ def _chunk(piece: Piece) -> pb.Chunk:
 def start_shard(folder: Path, *, takes_images: bool = False, **options: Any) -> Shard:
     """Load a model folder in float32 on one thread."""
     torch.set_num_threads(1)
-    settings = {"dtype": "float32", "device": "cpu", "block_size": BLOCK_SIZE, "num_blocks": 256}
-    config = ShardConfig(
-        model=folder, model_id=folder.name, address="", **(settings | options)
-    )
+    settings: dict[str, Any] = {"dtype": "float32", "device": "cpu", "num_blocks": 256}
+    config = ShardConfig(model=folder, model_id=folder.name, address="", **(settings | options))
     features = FeatureCache(1 << 24)
     ready = start(config, features, lambda: takes_images, lambda words: None)
     workers: Any = InlineWorkers(folder) if takes_images else None
@@ -101,14 +126,14 @@ class Running:
 class Driver:
     """Runs sequences to their ends, in steps like those of a router."""
 
-    def __init__(self, shard: Shard, *, seed: int = 0, chunk: int = 1 << 20) -> None:
+    def __init__(self, shard: Runs, *, seed: int = 0, chunk: int = 1 << 20) -> None:
         """chunk: tokens of a prefill row at most. Blocks are given out in a random order."""
         self.shard = shard
         self.sequences: dict[int, Running] = {}
         self.results: list[pb.StepResult] = []
         self._chunk = chunk
         self._random = random.Random(seed)
-        self._free = list(range(shard.ready.facts.num_blocks))
+        self._free = list(range(shard.facts.num_blocks))
         self._random.shuffle(self._free)
         self._leaving: list[int] = []
 
@@ -145,7 +170,7 @@ class Driver:
         self._leaving = []
         for running in rows:
             self._plan(running, step)
-        result = self.shard.ready.engine.run(step)
+        result = self.shard.run(step)
         self.results.append(result)
         self._settle(result)
         return result

@@ -142,7 +142,6 @@ def _idefics3(folder: Path, text: dict[str, Any]) -> None:
         scale_factor=2,
         image_token_id=IDS["<image>"],
         tie_word_embeddings=False,
-        pad_token_id=IDS["<pad>"],
     )
     _save(Idefics3ForConditionalGeneration(config), folder)
     Idefics3Processor(

@@ -43,14 +43,23 @@ SYSTEM_PROMPTS = (
     "You are a friendly assistant that looks at pictures.",
 )
 
-# How a row is laid out, see `RowWriter`.
-FORMS = ("plain", "chat", "plain, picture last", "chat, picture last", "turns", "two", "text")
+# What a row holds. In "plain", "chat" and "two", segment 0 is what all its questions look at.
+FORMS = {
+    "plain": "a picture, then questions that do not see each other",
+    "chat": "the same in the chat template",
+    "plain, picture last": "questions, each followed by a picture of its own",
+    "chat, picture last": "the same in the chat template",
+    "turns": "chats of several turns, each turn seeing those before it",
+    "two": "two pictures, then questions that do not see each other",
+    "text": "small talk and questions without a picture",
+}
 
 
 @dataclass
 class Row:
-    """Tokens of equal length; a token sees what lies before it in its segment and in segment 0
-    of its group."""
+    """Lists of one entry a token; a token sees those before it in its group and segment, and those
+    in segment 0 of its group.
+    """
 
     ids: list[int] = field(default_factory=list)
     positions: list[int] = field(default_factory=list)

@@ -16,8 +16,6 @@ from inlay_training.progress import Progress
 from inlay_training.stages import SEED, EyeStage
 from inlay_training.world import COLOR_NAMES, MAX_ITEMS, PLACES, SHAPES, Scene
 
-NOTHING = -100  # a target that is not scored
-
 
 @dataclass(frozen=True)
 class Head:
@@ -27,8 +25,8 @@ class Head:
     num_answers: int
 
 
-# About the item at the token's own place (rank and group count in the order of the scene; "same"
-# counts include the item itself).
+# About the item at the token's own place; one answer stands for an empty place. The rank of the
+# item and that of its group follow the order of the scene.
 OWN_HEADS = {
     "color": Head(1, len(COLOR_NAMES) + 1),
     "shape": Head(1, len(SHAPES) + 1),
@@ -79,9 +77,7 @@ class Teacher(nn.Module):
                 logits = torch.cat([logits[..., :1], logits[..., 1:] + by_word], dim=-1)
             logits = logits.unflatten(-1, (head.num_questions, head.num_answers))
             target = targets[name]
-            loss = functional.cross_entropy(
-                logits.flatten(0, -2).float(), target.flatten(), ignore_index=NOTHING
-            )
+            loss = functional.cross_entropy(logits.flatten(0, -2).float(), target.flatten())
             losses.append(loss * (1.0 if name in self.words else 0.5))
             if name in self.words:
                 right &= logits.argmax(-1).squeeze(-1) == target.squeeze(-1)

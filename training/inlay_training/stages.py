@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch
+
 from inlay_training.pictures import Plan
 from inlay_training.questions import KINDS
 
@@ -20,6 +22,7 @@ class EyeStage:
     num_steps: int
     rate: float  # of Muon; warms up, then falls linearly to zero
     num_pictures: int = 64  # in a batch
+    saved_in: torch.dtype = torch.float32  # the next stage starts from weights rounded to this
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +36,7 @@ class LanguageStage:
     kinds: Mapping[str, float]  # weights of the kinds of questions
     forms: Mapping[str, float]  # weights of the forms of rows
     num_rows: int = 16  # in a batch
+    saved_in: torch.dtype = torch.float32  # the next stage starts from weights rounded to this
 
 
 LOOKUPS: dict[str, float] = dict.fromkeys(KINDS, 1.0) | {
@@ -62,6 +66,26 @@ EVERYTHING: dict[str, float] = dict.fromkeys(KINDS, 1.0) | {
     "color of several": 0.5,
 }
 
+# What is still often wrong after the stage before is asked more often.
+WEAK_POINTS: dict[str, float] = {
+    "caption": 2.5,
+    "count": 0.4,
+    "count of a color": 2.0,
+    "count of a shape": 2.0,
+    "color": 0.8,
+    "color of several": 0.3,
+    "color of the only object": 0.2,
+    "shape": 0.6,
+    "shape of the only object": 0.2,
+    "colors": 0.6,
+    "shapes": 1.0,
+    "where": 3.5,
+    "what is there": 3.5,
+    "yes or no": 3.0,
+    "json": 1.0,
+    "json under a schema": 0.8,
+}
+
 STAGES: tuple[EyeStage | LanguageStage, ...] = (
     EyeStage(name="eye", num_steps=2600, rate=0.005),
     LanguageStage(
@@ -74,9 +98,9 @@ STAGES: tuple[EyeStage | LanguageStage, ...] = (
     ),
     LanguageStage(
         name="everything",
-        num_steps=5000,
+        num_steps=2000,
         rate=0.004,
-        decay=0.6,
+        decay=0.0,
         kinds=EVERYTHING,
         forms={
             "plain": 4,
@@ -86,6 +110,23 @@ STAGES: tuple[EyeStage | LanguageStage, ...] = (
             "turns": 1.2,
             "two": 1,
             "text": 0.5,
+        },
+        saved_in=torch.bfloat16,
+    ),
+    LanguageStage(
+        name="finish",
+        num_steps=2600,
+        rate=0.004,
+        decay=1.0,
+        kinds=WEAK_POINTS,
+        forms={
+            "plain": 4,
+            "chat": 3,
+            "plain, picture last": 1.8,
+            "chat, picture last": 0.9,
+            "turns": 1.2,
+            "two": 1.3,
+            "text": 0.3,
         },
     ),
 )

@@ -32,6 +32,7 @@ def main() -> None:
     arguments = parser.parse_args()
     out: Path = arguments.out
     out.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(1)
     torch.manual_seed(SEED)
     tokenizer = train_tokenizer(all_sentences(Random(SEED), 2000))
     model = build_model(tokenizer)
@@ -46,8 +47,8 @@ def main() -> None:
             else:
                 pictures = load_pictures(LANGUAGE_PICTURES, out / "language.npy", arguments.workers)
                 train_language(stage, model, tokenizer, pictures, held_out, out / "latest")
-            save_model(model, tokenizer, folder, torch.float32)
-        done = Idefics3ForConditionalGeneration.from_pretrained(folder)
+            save_model(model, tokenizer, folder, stage.saved_in)
+        done = Idefics3ForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
         model.load_state_dict(done.state_dict())
     save_model(model, tokenizer, out / "final", torch.bfloat16)
 

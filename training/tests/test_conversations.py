@@ -5,12 +5,11 @@ from random import Random
 import pytest
 import torch
 
-from inlay_training.conversations import NOT_TAUGHT, ROW, Batch, Writer
+from inlay_training.conversations import FORMS, NOT_TAUGHT, ROW, Batch, Writer
 from inlay_training.questions import KINDS, all_sentences
 from inlay_training.tokenizer import END, IMAGE, token_id, train_tokenizer
 from inlay_training.world import draw_scene
 
-FORMS = ("plain", "chat", "plain, picture last", "chat, picture last", "turns", "two", "text")
 TOKENIZER = train_tokenizer(all_sentences(Random(1), 2000))
 SCENES = [draw_scene(Random(k)) for k in range(50)]
 

@@ -4,18 +4,13 @@ Numba compiles the loop on the user's machine, once, into a cache on disk. Keys 
 where they lie; bfloat16 is widened on the way, and everything is summed in float32.
 """
 
-import threading
-from typing import Any
-
-import numba
 import numpy as np
 import torch
-from numba import prange
-from numpy.typing import NDArray
 from torch import Tensor
 
 from inlay_kernels.batch import AttentionBatch
-from inlay_kernels.compiled import compiled, exponential, to_float
+from inlay_kernels.compiled import as_array, compiled, exponential, to_float
+from inlay_kernels.launch import launch
 from inlay_kernels.paged_attention import reference
 from inlay_kernels.paged_attention.gathered import attend_gathered
 
@@ -23,11 +18,6 @@ _MAX_SHORT = 8
 """Rows of at most this many tokens take the compiled loop; for longer ones GEMMs win."""
 _TILE = 16
 """Positions that are widened at a time; a multiple of 4."""
-_MIN_PARALLEL_WORK = 400_000
-"""Multiplications below which waking other threads costs more than it saves."""
-
-_parallel_lock = threading.Lock()
-"""Held around parallel launches: Numba's own thread pool takes one at a time."""
 
 
 def paged_attention(
@@ -91,42 +81,35 @@ def _attend_short(
     softcap: float,
 ) -> None:
     """Fill `output` for the rows of at most _MAX_SHORT tokens."""
-    arguments = (
-        _array(query),
-        _array(key_cache),
-        _array(value_cache),
+    lengths = batch.context_lengths.numpy()
+    launch(
+        _attend_rows,
+        len(lengths) * key_cache.shape[2],
+        int(lengths.sum()) * query.shape[1] * query.shape[2],
+        as_array(query),
+        as_array(key_cache),
+        as_array(value_cache),
         batch.row_starts.numpy(),
-        batch.context_lengths.numpy(),
+        lengths,
         batch.block_tables.numpy(),
         np.float32(scale),
         sliding_window,
         np.float32(softcap),
         output.numpy(),
     )
-    num_threads = min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
-    work = int(batch.context_lengths.sum()) * query.shape[1] * query.shape[2]
-    if num_threads == 1 or work < _MIN_PARALLEL_WORK:
-        _attend_rows(*arguments)
-        return
-    with _parallel_lock:
-        numba.set_num_threads(num_threads)
-        _attend_rows_in_parallel(*arguments)
-
-
-def _array(tensor: Tensor) -> NDArray[Any]:
-    """A view for compiled code, which knows bfloat16 as its bits."""
-    return (tensor.view(torch.uint16) if tensor.dtype == torch.bfloat16 else tensor).numpy()
 
 
 @compiled(nogil=True)
 def _attend_rows(  # type: ignore[no-untyped-def]
-    query, keys, values, starts, lengths, tables, scale, window, softcap, output
+    first, stride, query, keys, values, starts, lengths, tables, scale, window, softcap, output
 ):
+    """Every stride-th pair of a row and a KV head, from the first on."""
     num_kv_heads = keys.shape[2]
-    for task in range(len(lengths) * num_kv_heads):
-        row, head = divmod(task, num_kv_heads)
+    for task in range(first, len(lengths) * num_kv_heads, stride):
+        row, head = task // num_kv_heads, task % num_kv_heads
+        tokens = slice(starts[row], starts[row + 1])
         _attend_row(
-            query[starts[row] : starts[row + 1]],
+            query[tokens],
             keys,
             values,
             tables[row],
@@ -135,28 +118,7 @@ def _attend_rows(  # type: ignore[no-untyped-def]
             scale,
             window,
             softcap,
-            output[starts[row] : starts[row + 1]],
-        )
-
-
-@compiled(nogil=True, parallel=True)
-def _attend_rows_in_parallel(  # type: ignore[no-untyped-def]
-    query, keys, values, starts, lengths, tables, scale, window, softcap, output
-):
-    num_kv_heads = keys.shape[2]
-    for task in prange(len(lengths) * num_kv_heads):
-        row = task // num_kv_heads
-        _attend_row(
-            query[starts[row] : starts[row + 1]],
-            keys,
-            values,
-            tables[row],
-            lengths[row],
-            task % num_kv_heads,
-            scale,
-            window,
-            softcap,
-            output[starts[row] : starts[row + 1]],
+            output[tokens],
         )
 
 

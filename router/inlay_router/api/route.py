@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
+from sse_starlette.sse import SendTimeoutError
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -37,7 +38,8 @@ class GenerationRoute:
             except RouterError as error:
                 call.fail(error)
                 response = error_response(error)
-            await response(scope, receive, send)
+            with suppress(SendTimeoutError):
+                await response(scope, receive, send)
 
 
 @asynccontextmanager

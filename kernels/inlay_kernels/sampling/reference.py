@@ -1,26 +1,34 @@
-"""Drawing tokens from warped distributions, in plain torch for any device."""
-
-from dataclasses import dataclass
+"""Masks, distributions and draws in plain torch, for any device."""
 
 import torch
 from torch import Tensor
+
+from inlay_kernels.sampling.warping import Warping
 
 _FIRST_CANDIDATES = 256
 """Tokens looked at before a search for the cut widens; most distributions need no more."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Warping:
-    """How each row's distribution is narrowed before the draw; one entry a row, on the CPU."""
+def apply_mask(logits: Tensor, packed_mask: Tensor) -> None:
+    """Set the logits of forbidden tokens to -inf, in place.
 
-    temperature: Tensor
-    """float32 (rows,): divides the logits; > 0, and 1 is neutral."""
-    top_k: Tensor
-    """int64 (rows,): keep the k most likely tokens; the vocabulary's size is neutral."""
-    top_p: Tensor
-    """float64 (rows,): keep the smallest set with this probability; 1 is neutral."""
-    typical_p: Tensor
-    """float64 (rows,): keep the most typical tokens with this probability; 1 is neutral."""
+    logits: (rows, vocab_size), any float type. packed_mask: int32 (rows, words) with
+    words >= ceil(vocab_size / 32); token t of a row is allowed when bit t % 32 of word t // 32
+    is set.
+    """
+    shifts = torch.arange(32, dtype=torch.int32, device=logits.device)
+    is_forbidden = ((packed_mask.unsqueeze(-1) >> shifts) & 1) == 0
+    logits.masked_fill_(is_forbidden.flatten(1)[:, : logits.shape[1]], float("-inf"))
+
+
+def argmax_and_logsumexp(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """The most likely token of each row, the lower one among equals, and log(sum(exp(row))).
+
+    logits: (rows, vocab_size), any float type. Returns int64 (rows,) and float32 (rows,), where
+    the latter is NaN for rows that hold NaN.
+    """
+    widened = logits.float()
+    return widened.argmax(-1), widened.logsumexp(-1)
 
 
 def draw(logits: Tensor, warping: Warping, uniforms: Tensor) -> Tensor:

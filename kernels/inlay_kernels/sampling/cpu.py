@@ -1,0 +1,156 @@
+"""Masks, distributions and draws for CPUs: one compiled pass over a row where torch makes several."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from inlay_kernels.compiled import as_array, compiled, exponential, to_float
+from inlay_kernels.launch import launch
+from inlay_kernels.sampling import reference
+from inlay_kernels.sampling.cut import cut
+from inlay_kernels.sampling.warping import Warping
+
+
+def apply_mask(logits: Tensor, packed_mask: Tensor) -> None:
+    """What `reference.apply_mask` does; float32 is fast, other types take the reference."""
+    if logits.dtype != torch.float32 or not logits.is_contiguous():
+        reference.apply_mask(logits, packed_mask)
+        return
+    launch(_mask_rows, len(logits), logits.numel(), logits.numpy(), packed_mask.numpy())
+
+
+def argmax_and_logsumexp(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """What `reference.argmax_and_logsumexp` does; float32 and bfloat16 are fast."""
+    if logits.dtype not in (torch.float32, torch.bfloat16):
+        return reference.argmax_and_logsumexp(logits)
+    token_ids = torch.empty(len(logits), dtype=torch.int64)
+    normalisers = torch.empty(len(logits), dtype=torch.float32)
+    rows = as_array(logits.contiguous())
+    outputs = token_ids.numpy(), normalisers.numpy()
+    launch(_summarise_rows, len(rows), rows.size, rows, *outputs)
+    return token_ids, normalisers
+
+
+def draw(logits: Tensor, warping: Warping, uniforms: Tensor) -> Tensor:
+    """What `reference.draw` does, for contiguous float32 logits."""
+    token_ids = torch.empty(len(logits), dtype=torch.int64)
+    controls: list[NDArray[Any]] = [
+        warping.temperature.numpy(),
+        warping.top_k.numpy(),
+        warping.top_p.numpy(),
+        warping.typical_p.numpy(),
+        uniforms.numpy(),
+    ]
+    launch(_draw_rows, len(logits), logits.numel(), logits.numpy(), *controls, token_ids.numpy())
+    return token_ids
+
+
+@compiled(nogil=True)
+def _mask_rows(first, stride, logits, masks):  # type: ignore[no-untyped-def]
+    num_rows, vocab_size = logits.shape
+    for row in range(first, num_rows, stride):
+        for word in range((vocab_size + 31) // 32):
+            bits = masks[row, word]
+            if bits == -1:
+                continue
+            for bit in range(min(32, vocab_size - 32 * word)):
+                if (bits >> bit) & 1 == 0:
+                    logits[row, 32 * word + bit] = -np.inf
+
+
+@compiled(nogil=True)
+def _summarise_rows(first, stride, logits, token_ids, normalisers):  # type: ignore[no-untyped-def]
+    for row in range(first, len(logits), stride):
+        highest = np.float32(-np.inf)
+        for number in logits[row]:
+            highest = max(highest, to_float(number))
+        total = np.float32(0)
+        for number in logits[row]:
+            total += exponential(to_float(number) - highest)
+        token_ids[row] = _find(logits[row], highest)
+        normalisers[row] = highest + np.log(total)
+
+
+@compiled()
+def _find(numbers, wanted):  # type: ignore[no-untyped-def]
+    """Place of the first number that is not below `wanted`; 0 if there is none."""
+    for place in range(len(numbers)):
+        if to_float(numbers[place]) >= wanted:
+            return place
+    return 0
+
+
+@compiled(nogil=True)
+def _draw_rows(  # type: ignore[no-untyped-def]
+    first, stride, logits, temperature, top_k, top_p, typical_p, uniforms, token_ids
+):
+    vocab_size = logits.shape[1]
+    weights = np.empty(vocab_size, np.float32)
+    keys = np.empty(vocab_size, np.float32)
+    for row in range(first, len(logits), stride):
+        scores = logits[row]
+        scores /= temperature[row]
+        if top_k[row] < vocab_size:
+            weights[:] = 1
+            _drop_below(scores, scores, cut(scores, weights, float(top_k[row])))
+        total = _weigh(scores, weights)
+        if top_p[row] < 1:
+            _drop_below(scores, scores, cut(scores, weights, top_p[row] * total))
+            total = _weigh(scores, weights)
+        if typical_p[row] < 1:
+            _rate_typicality(weights, total, keys)
+            _drop_below(scores, keys, cut(keys, weights, typical_p[row] * total))
+            total = _weigh(scores, weights)
+        token_ids[row] = _invert(weights, uniforms[row] * total)
+
+
+@compiled()
+def _drop_below(scores, keys, smallest):  # type: ignore[no-untyped-def]
+    for place in range(len(scores)):
+        if keys[place] < smallest:
+            scores[place] = -np.inf
+
+
+@compiled()
+def _weigh(scores, weights):  # type: ignore[no-untyped-def]
+    """Fill `weights` with what is proportional to each probability; returns their sum."""
+    highest = scores[0]
+    for score in scores:
+        highest = max(highest, score)
+    for place in range(len(scores)):
+        below = scores[place] - highest
+        weights[place] = exponential(below) if below > -87 else np.float32(0)
+    total = 0.0
+    for weight in weights:
+        total += weight
+    return total
+
+
+@compiled()
+def _rate_typicality(weights, total, keys):  # type: ignore[no-untyped-def]
+    """Fill `keys` with minus the distance of each token's surprise from the entropy."""
+    entropy = 0.0
+    for place in range(len(weights)):
+        probability = weights[place] / total
+        keys[place] = np.log(probability) if probability > 0 else -np.inf
+        if probability > 0:
+            entropy -= probability * keys[place]
+    for place in range(len(keys)):
+        keys[place] = -abs(keys[place] + entropy)
+
+
+@compiled()
+def _invert(weights, target):  # type: ignore[no-untyped-def]
+    """The first place at which the running sum passes the target."""
+    cumulative = 0.0
+    last = 0
+    for place in range(len(weights)):
+        if weights[place] > 0:
+            last = place
+            cumulative += weights[place]
+            if cumulative > target:
+                break
+    return last

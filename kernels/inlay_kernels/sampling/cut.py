@@ -1,0 +1,57 @@
+"""Where to cut a distribution, found without sorting it."""
+
+import numpy as np
+
+from inlay_kernels.compiled import compiled
+
+_NUM_BINS = 2048
+_BIN_WIDTH = 1 / 64
+"""In units of the keys, which are logarithms; the last bin takes all below the others."""
+
+
+@compiled()
+def cut(keys, weights, target):  # type: ignore[no-untyped-def]
+    """Smallest key of the smallest set of highest keys whose weights reach `target`.
+
+    keys: float32 (n,), -inf marks what is not there. weights: float32 (n,), >= 0. -inf if all
+    weights together do not reach the target. One pass sorts the weights into bins by key; only
+    the bin in which the target is reached is sorted.
+    """
+    highest = keys[0]
+    for key in keys:
+        highest = max(highest, key)
+    bins = np.zeros(_NUM_BINS, np.float64)
+    for place in range(len(keys)):
+        if keys[place] > -np.inf:
+            bins[_bin(highest, keys[place])] += weights[place]
+    reached = 0.0
+    for crossed in range(_NUM_BINS):
+        if reached + bins[crossed] >= target:
+            return _cut_in_bin(keys, weights, target - reached, highest, crossed)
+        reached += bins[crossed]
+    return np.float32(-np.inf)
+
+
+@compiled()
+def _bin(highest, key):  # type: ignore[no-untyped-def]
+    return int(min((highest - key) / np.float32(_BIN_WIDTH), np.float32(_NUM_BINS - 1)))
+
+
+@compiled()
+def _cut_in_bin(keys, weights, target, highest, crossed):  # type: ignore[no-untyped-def]
+    """The cut, when it lies in a bin whose members are to reach what is left of the target."""
+    places = np.empty(len(keys), np.int64)
+    num_places = 0
+    for place in range(len(keys)):
+        if keys[place] > -np.inf and _bin(highest, keys[place]) == crossed:
+            places[num_places] = place
+            num_places += 1
+    places = places[:num_places]
+    reached = 0.0
+    smallest = np.float32(-np.inf)
+    for place in places[np.argsort(-keys[places])]:
+        smallest = keys[place]
+        reached += weights[place]
+        if reached >= target:
+            break
+    return smallest

@@ -1,0 +1,190 @@
+"""The router as a process: its ready line, its exit codes, its end."""
+
+import asyncio
+import signal
+import socket
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import grpc.aio
+import httpx
+import pytest
+
+from inlay_proto import generate_pb2 as pb
+from inlay_proto.generate_pb2_grpc import ShardServicer, add_ShardServicer_to_server
+from inlay_router.links.scripted_shard import ScriptedShard, spell
+
+
+class Servicer(ShardServicer):
+    """A ScriptedShard behind gRPC, whose steps wait while `goes_on` is not set."""
+
+    def __init__(self) -> None:
+        self.shard = ScriptedShard(spell("a" * 50))
+        self.goes_on = asyncio.Event()
+        self.goes_on.set()
+
+    async def Health(self, request: pb.HealthRequest, context: object) -> pb.HealthReply:
+        return pb.HealthReply(is_ready=True, status="ready")
+
+    async def Describe(self, request: pb.DescribeRequest, context: object) -> pb.ModelFacts:
+        return self.shard.facts
+
+    async def Run(
+        self, steps: AsyncIterator[pb.Step], context: object
+    ) -> AsyncIterator[pb.StepResult]:
+        self.shard.open()
+        async for step in steps:
+            yield self.shard.run(step)
+            await self.goes_on.wait()
+
+
+@asynccontextmanager
+async def shard(folder: Path) -> AsyncIterator[tuple[Servicer, str]]:
+    """A shard, and its address."""
+    servicer, address = Servicer(), f"unix:{folder}/shard.sock"
+    server = grpc.aio.server()
+    add_ShardServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]
+    server.add_insecure_port(address)
+    await server.start()
+    try:
+        yield servicer, address
+    finally:
+        await server.stop(None)
+
+
+@asynccontextmanager
+async def router(address: str, *arguments: str) -> AsyncIterator[Process]:
+    """A router process without grammars, which take a second to start."""
+    command = ["-m", "inlay_router", "--shard-address", address, "--disable-grammar-support"]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, *command, *arguments, stdin=PIPE, stdout=PIPE, stderr=PIPE
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def ready(process: Process) -> str:
+    """The URL of the ready line, which is the first that a router prints."""
+    assert process.stdout is not None
+    line = (await process.stdout.readline()).decode()
+    assert line.startswith("inlay is ready: http://")
+    return line.removeprefix("inlay is ready: ").strip()
+
+
+def test_it_answers_once_it_says_that_it_is_ready(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with (
+            shard(tmp_path) as (_, address),
+            router(address, "--port", "0") as process,
+            httpx.AsyncClient(base_url=await ready(process)) as client,
+        ):
+            response = await client.post("/generate", json={"inputs": "x"})
+            assert response.json() == {"generated_text": "a" * 50}
+            assert (await client.get("/health")).status_code == 200
+
+    asyncio.run(scenario())
+
+
+def test_a_signal_lets_streams_end_and_then_the_process(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with (
+            shard(tmp_path) as (servicer, address),
+            router(address, "--port", "0", "--exit-with-parent") as process,
+        ):
+            servicer.goes_on.clear()
+            async with (
+                httpx.AsyncClient(base_url=await ready(process)) as client,
+                client.stream("POST", "/generate_stream", json={"inputs": "x"}) as stream,
+            ):
+                lines = stream.aiter_lines()
+                assert '"index":1' in await anext(lines)
+                process.send_signal(signal.SIGTERM)
+                servicer.goes_on.set()
+                events = [line async for line in lines if line]
+                assert '"generated_text":"aaaaa' in events[-1]
+            assert await process.wait() == 0
+            assert process.stderr is not None
+            assert await process.stderr.read() == b""
+
+    asyncio.run(scenario())
+
+
+def test_it_ends_with_its_parent_when_told_to(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with (
+            shard(tmp_path) as (_, address),
+            router(address, "--port", "0", "--exit-with-parent") as process,
+        ):
+            await ready(process)
+            assert process.stdin is not None
+            process.stdin.close()
+            assert await process.wait() == 0
+
+    asyncio.run(scenario())
+
+
+def test_a_socket_may_be_handed_down(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            async with shard(tmp_path) as (_, address):
+                process = await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-m", "inlay_router", "--shard-address", address),
+                    *("--disable-grammar-support", "--listen-fd", str(listener.fileno())),
+                    pass_fds=[listener.fileno()],
+                    stdout=PIPE,
+                )
+                url = await ready(process)
+                assert url.endswith(f":{listener.getsockname()[1]}")
+                process.send_signal(signal.SIGTERM)
+                assert await process.wait() == 0
+
+    asyncio.run(scenario())
+
+
+def ended(*arguments: str) -> tuple[int | None, str]:
+    """Exit code and last words of a router that does not start."""
+
+    async def scenario() -> tuple[int | None, str]:
+        async with router(*arguments) as process:
+            _, words = await process.communicate()
+            return process.returncode, words.decode()
+
+    return asyncio.run(scenario())
+
+
+def test_a_port_in_use_is_one_clear_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        exit_code, words = ended("unix:/nowhere", "--port", str(port))
+    assert exit_code == 1
+    assert words == (
+        f"inlay router: cannot listen on 127.0.0.1 port {port}: Address already in use\n"
+    )
+
+
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "203.0.113.1"])
+def test_a_host_that_is_not_ours_is_one_clear_line(host: str) -> None:
+    exit_code, words = ended("unix:/nowhere", "--host", host)
+    assert exit_code == 1
+    assert words.startswith(f"inlay router: cannot listen on {host} port 3000: ")
+    assert words.count("\n") == 1
+
+
+def test_limits_that_do_not_fit_the_model_are_one_clear_line(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with (
+            shard(tmp_path) as (_, address),
+            router(address, "--port", "0", "--max-total-tokens", "5000") as process,
+        ):
+            _, words = await process.communicate()
+            assert process.returncode == 78
+            assert words.startswith(b"inlay router: --max-total-tokens must be <= 1024: ")
+
+    asyncio.run(scenario())

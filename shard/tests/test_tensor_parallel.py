@@ -1,0 +1,48 @@
+"""Two ranks, real processes joined by gloo: the same text as one."""
+
+from pathlib import Path
+
+import pytest
+from driver import Driver, Reference, Running, picture
+from remote import RemoteShard, start_ranks
+from tiny_models import make_tiny
+
+from inlay_proto import generate_pb2 as pb
+from inlay_shard.architecture import check, read_config
+from inlay_shard.errors import ModelRefused
+from inlay_shard.preparation import Piece
+
+
+def test_two_ranks_equal_generate(tmp_path: Path) -> None:
+    """Text and images, greedy, a grammar and an early end, in one batch."""
+    folder = make_tiny("idefics3", tmp_path / "model")
+    reference = Reference(folder, takes_images=True)
+    texts = [[40, 50, 60], list(range(20, 55)), [99]]
+    seen: list[Piece] = ["a ", picture(1), " b"]
+    with start_ranks(folder, tmp_path, num_ranks=2) as ranks:
+        shard = RemoteShard(ranks)
+        driver = Driver(shard, chunk=16)
+        running = [driver.add(token_ids) for token_ids in texts]
+        reply = shard.prepare(seen)
+        running.append(driver.add(reply.token_ids, features_key=reply.features_key))
+        grammar = pb.Grammar(kind=pb.Grammar.KIND_REGEX, value="[ab]{3}")
+        constrained = driver.add([44, 45], grammar=grammar)
+        refused = driver.add([44, 45], features_key=b"unknown")
+        driver.run()
+        shard.close()
+    assert [one.output_ids for one in running[:3]] == [reference.generate(t) for t in texts]
+    assert running[3].output_ids == reference.generate_seen(seen)
+    assert _is_complete(constrained)
+    assert refused.failure is not None
+    assert refused.failure.kind == pb.RowFailure.KIND_FEATURES_MISSING
+
+
+def _is_complete(running: Running) -> bool:
+    """Three letters and the end token."""
+    return len(running.output_ids) == 4 and running.ending == pb.END_REASON_EOS_TOKEN
+
+
+def test_heads_that_do_not_divide_are_refused(tmp_path: Path) -> None:
+    folder = make_tiny("llama", tmp_path, num_key_value_heads=1)
+    with pytest.raises(ModelRefused, match="1 KV heads cannot be split over 2 shards"):
+        check(read_config(folder), 2)
