@@ -57,7 +57,7 @@ BAD: list[tuple[str, object, int, str, str]] = [
         {"inputs": "![](http://127.0.0.1:9/a.png)What?"},
         422,
         "validation",
-        "127.0.0.1",
+        "no public address",
     ),
     (
         "a scheme that is not fetched",

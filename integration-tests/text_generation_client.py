@@ -14,7 +14,7 @@ from text_generation.errors import ValidationError  # type: ignore[import-not-fo
 
 async def in_async(url: str, prompt: str) -> dict[str, object]:
     """The same calls through the async client."""
-    client = AsyncClient(url)
+    client = AsyncClient(url, timeout=60)
     response = await client.generate(prompt, max_new_tokens=30)
     events = [event async for event in client.generate_stream(prompt, max_new_tokens=30)]
     return {
@@ -25,7 +25,7 @@ async def in_async(url: str, prompt: str) -> dict[str, object]:
 
 def main(url: str, prompt: str) -> dict[str, object]:
     """Every call that the client has for generation."""
-    client = Client(url)
+    client = Client(url, timeout=60)
     response = client.generate(prompt, max_new_tokens=30, decoder_input_details=True)
     events = list(client.generate_stream(prompt, max_new_tokens=30))
     try:

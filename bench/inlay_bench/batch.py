@@ -61,9 +61,18 @@ class Side(Protocol):
 
 
 def count_equal(ours: Batch, theirs: Batch) -> int:
-    """Streams whose tokens and text are the same on both sides."""
+    """Streams whose tokens and text are the same on both sides.
+
+    A character that the last token leaves incomplete is not text: a stream never shows one, and
+    `generate` decodes it to the replacement character.
+    """
     pairs = zip(ours.token_ids, ours.texts, theirs.token_ids, theirs.texts, strict=True)
     return sum(
-        our_ids == their_ids and our_text == their_text
+        our_ids == their_ids and whole_text(our_text) == whole_text(their_text)
         for our_ids, our_text, their_ids, their_text in pairs
     )
+
+
+def whole_text(text: str) -> str:
+    """The text without an incomplete character at its end."""
+    return text.rstrip("\N{REPLACEMENT CHARACTER}")

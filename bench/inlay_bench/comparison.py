@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from inlay_bench.batch import Batch, Side
+from inlay_bench.batch import Batch, Side, count_equal
 from inlay_bench.figures import Case, Round
 from inlay_bench.options import BenchOptions
 from inlay_bench.progress import Progress
@@ -72,4 +72,6 @@ def cases(options: BenchOptions, dtype: str) -> Iterator[Case]:
 def describe(measured: Round) -> str:
     """One round in a few words."""
     ours, theirs = measured.inlay.tokens_per_second, measured.generate.tokens_per_second
-    return f"inlay {ours:.1f}, generate {theirs:.1f} tokens/s"
+    num_equal = count_equal(measured.inlay, measured.generate)
+    speeds = f"inlay {ours:.1f}, generate {theirs:.1f} tokens/s"
+    return f"{speeds}, {num_equal} of {len(measured.inlay.texts)} answers equal"

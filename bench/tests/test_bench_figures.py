@@ -46,6 +46,7 @@ def test_ratios_are_taken_within_rounds_and_point_the_same_way() -> None:
 def test_an_answer_is_equal_when_tokens_and_text_are() -> None:
     assert count_equal(batch(), batch()) == 2
     assert count_equal(batch(), batch(text="other")) == 1
+    assert count_equal(batch(), batch(text="ab\ufffd")) == 2, "its last character is incomplete"
 
 
 def test_a_case_is_summarized_with_its_floors() -> None:

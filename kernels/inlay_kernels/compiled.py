@@ -1,7 +1,9 @@
 """What compiled CPU kernels share: how Numba compiles them, bfloat16, and a fast exponential."""
 
+import hashlib
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import numba
 import numpy as np
@@ -16,11 +18,33 @@ _FASTMATH = {"reassoc", "contract", "nsz", "arcp"}
 """Sums may be reordered; NaN and infinities keep their meaning."""
 
 
-def compiled(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """`numba.njit` with this house's choices: a cache on disk, and sums that vectorise."""
+def _digest_of_sources() -> str:
+    """Short name of the state of this package's sources."""
+    sources = sorted(Path(__file__).parent.rglob("*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
+
+
+_SOURCES: Final = _digest_of_sources()
+
+
+def compiled(
+    *, nogil: bool = False, never_nan: bool = False
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """`numba.njit` with this house's choices.
+
+    Sums may be reordered, so that they vectorise; division by zero is that of IEEE 754; machine
+    code is kept on disk. Numba would reuse it after a change in a file that the function's own
+    file calls into, so the name in the cache carries the digest of all sources. never_nan: the
+    function is not called with NaN, so its maxima vectorise too.
+    """
+    fastmath = _FASTMATH | ({"nnan"} if never_nan else set())
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        return numba.njit(cache=True, fastmath=_FASTMATH, **options)(function)  # type: ignore[no-any-return]
+        function.__qualname__ = f"{function.__qualname__}_{_SOURCES}"
+        loop: Callable[..., Any] = numba.njit(
+            cache=True, fastmath=fastmath, error_model="numpy", nogil=nogil
+        )(function)
+        return loop
 
     return decorate
 

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import inlay_kernels.launch as launch_module
 from inlay_kernels import AttentionBatch, PagedAttention, select
 from inlay_kernels.paged_attention import cpu, reference
 
@@ -124,7 +125,7 @@ def test_the_cpu_form_equals_the_reference_on_any_rows(
 
 
 def test_several_threads_give_what_one_gives(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cpu, "_MIN_PARALLEL_WORK", 0)
+    monkeypatch.setattr(launch_module, "_MIN_PARALLEL_WORK", 0)
     case = CASES["mixed"]
     one = attend(cpu.paged_attention, case)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)

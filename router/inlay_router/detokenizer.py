@@ -29,22 +29,22 @@ def detokenizer(tokenizer: Tokenizer, prompt_token_ids: Sequence[int]) -> Detoke
 
 
 class ByteDetokenizer:
-    """By a table of each token's bytes: 0.1 µs for a token of whole characters, 0.4 for others."""
+    """By a table of each token's bytes: 0.13 µs for a token of whole characters, 0.5 for others."""
 
     def __init__(self, token_bytes: TokenBytes) -> None:
         self._piece = token_bytes.piece
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._is_mid_character = False
+        self._held = b""  # the beginning of a character
 
     def push(self, token_id: int) -> str:
         """See Detokenizer. Bytes that can be no character become U+FFFD."""
         piece = self._piece(token_id)
         if isinstance(piece, str):
-            if not self._is_mid_character:
+            if not self._held:
                 return piece
             piece = piece.encode()
-        text = self._decoder.decode(piece)
-        self._is_mid_character = bool(self._decoder.getstate()[0])
+        data = self._held + piece
+        text, num_used = codecs.utf_8_decode(data, "replace", False)
+        self._held = data[num_used:]
         return text
 
 
@@ -61,8 +61,8 @@ class WindowDetokenizer:
 
     def __init__(self, tokenizer: Tokenizer, prompt_token_ids: Sequence[int]) -> None:
         self._tokenizer = tokenizer
-        context = [i for i in prompt_token_ids[-self._NUM_CONTEXT_TOKENS :]]
-        self._window = [i for i in context if not tokenizer.is_special(i)]
+        context = prompt_token_ids[-self._NUM_CONTEXT_TOKENS :]
+        self._window = [token_id for token_id in context if not tokenizer.is_special(token_id)]
         self._read = len(self._window)
 
     def push(self, token_id: int) -> str:

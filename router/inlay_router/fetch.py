@@ -56,6 +56,7 @@ class Fetcher:
         self._limits = limits
         self._places = asyncio.Semaphore(limits.max_concurrent)
         self._pool = httpcore.AsyncConnectionPool(
+            ssl_context=httpcore.default_ssl_context(),  # else each connection reads the roots anew
             max_connections=limits.max_concurrent,
             max_keepalive_connections=0,
             network_backend=CheckedBackend(
@@ -82,7 +83,7 @@ class Fetcher:
                 return await self._follow(url)
         except TimeoutError:
             raise FetchError(f"it took longer than {self._limits.timeout:g} seconds") from None
-        except (httpcore.NetworkError, httpcore.TimeoutException):
+        except (httpcore.NetworkError, httpcore.TimeoutException, OSError):
             raise FetchError("the connection failed") from None
         except httpcore.ProtocolError:
             raise FetchError("the server does not speak HTTP") from None
@@ -92,7 +93,7 @@ class Fetcher:
             answer = await self._get(_parse(url))
             if isinstance(answer, bytes):
                 return answer
-            url = urljoin(url, answer)
+            url = _join(url, answer)
         raise FetchError(f"more than {self._limits.max_redirects} redirects")
 
     async def _get(self, url: httpcore.URL) -> bytes | str:
@@ -165,6 +166,14 @@ def _parse(url: str) -> httpcore.URL:
         parts = urlsplit(url.strip())
         return _wire_form(parts)
     except ValueError:  # UnicodeError, which IDNA raises, is one
+        raise FetchError("the URL is not valid") from None
+
+
+def _join(url: str, location: str) -> str:
+    """Where `location`, which may be relative, leads from `url`. Raises FetchError."""
+    try:
+        return urljoin(url, location)
+    except ValueError:
         raise FetchError("the URL is not valid") from None
 
 

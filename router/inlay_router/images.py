@@ -61,7 +61,9 @@ def _read_base64(text: bytes) -> bytes:
     try:
         return base64.b64decode(text + b"=" * (-len(text) % 4), validate=True)
     except binascii.Error as error:
-        raise ValidationError(f"base64 encoding is invalid: {error}") from None
+        raise ValidationError(
+            f"base64 encoding is invalid: {error}, in the data URI of an image"
+        ) from None
 
 
 def _decode(data: bytes, limits: ImageLimits) -> None:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 import msgspec
 from msgspec import UNSET
 from sse_starlette import EventSourceResponse, ServerSentEvent
+from starlette.types import Message, Send
 
 from inlay_router.admission import ValidGenerateRequest
 from inlay_router.bodies import stream_details, token_body
@@ -18,24 +19,39 @@ from inlay_router.schemas import ErrorBody, StreamEvent
 
 KEEP_ALIVE_SECONDS = 15
 SEND_SECONDS = 60
-"""A client that reads nothing for so long is gone; until then it holds a permit."""
+"""A client that does not read a keep-alive for so long is gone; until then it holds a permit."""
+
+_KEEP_ALIVE = b":\n\n"
 
 _encode = msgspec.json.Encoder().encode
 
 
 class _KeepAlive(ServerSentEvent):
     def encode(self) -> bytes:
-        return b":\n\n"
+        return _KEEP_ALIVE
+
+
+class _EventStream(EventSourceResponse):
+    """Times only the keep-alives, which get stuck behind any event that does not get through.
+
+    A timer around each event would cost four times as much as the event (16 of 20 µs).
+    """
+
+    async def _send_with_timeout(self, send: Send, message: Message) -> None:
+        if message.get("body") == _KEEP_ALIVE:
+            await super()._send_with_timeout(send, message)
+        else:
+            await send(message)
 
 
 def event_stream(frames: AsyncIterator[bytes], headers: dict[str, str]) -> EventSourceResponse:
     """A response that sends each item as it is; an item holds one or more whole events."""
-    return EventSourceResponse(
+    return _EventStream(
         frames,
         headers={"content-type": "text/event-stream", "cache-control": "no-cache", **headers},
         ping=KEEP_ALIVE_SECONDS,
-        send_timeout=SEND_SECONDS,
         ping_message_factory=_KeepAlive,
+        send_timeout=SEND_SECONDS,
     )
 
 

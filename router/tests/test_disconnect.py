@@ -135,6 +135,7 @@ def test_while_its_grammar_is_compiled(path: str) -> None:
 
 def test_without_a_word_and_without_reading(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("inlay_router.sse.SEND_SECONDS", 0.01)
+    monkeypatch.setattr("inlay_router.sse.KEEP_ALIVE_SECONDS", 0.01)
 
     async def scenario() -> None:
         async with serve() as edge:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -20,19 +20,27 @@ Answer = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
 @asynccontextmanager
 async def web(answer: Answer) -> AsyncIterator[str]:
     """A server on loopback that hands each request's head to `answer`; its URL."""
+    connections: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await answer(await reader.readuntil(b"\r\n\r\n"), writer)
-            await writer.drain()
-        except ConnectionError:
-            pass
-        finally:
-            writer.close()
+        with suppress(ConnectionError):
+            try:
+                await answer(await reader.readuntil(b"\r\n\r\n"), writer)
+                await writer.drain()
+            finally:
+                writer.close()
+                await writer.wait_closed()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    async with server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.add(asyncio.create_task(serve(reader, writer)))
+
+    async with await asyncio.start_server(connect, "127.0.0.1", 0) as server:
+        try:
+            yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        finally:
+            for connection in connections:
+                connection.cancel()
+            await asyncio.gather(*connections, return_exceptions=True)
 
 
 def saying(response: bytes) -> Answer:
@@ -177,6 +185,11 @@ def test_redirects_end_some_time() -> None:
 )
 def test_a_redirect_to_another_scheme_is_refused(location: bytes) -> None:
     assert "must begin with http:// or https://" in refusal(saying(redirect(location)))
+
+
+@pytest.mark.parametrize("location", [b"http://[::1", b"http://a:b/", b"http://a b/"])
+def test_a_redirect_to_what_is_no_url_is_refused(location: bytes) -> None:
+    assert "the URL is not valid" in refusal(saying(redirect(location)))
 
 
 def test_a_redirect_to_nowhere_is_refused() -> None:

@@ -44,7 +44,7 @@ def test_text_is_tokenised_here() -> None:
 
 
 def test_a_long_text_is_tokenised_like_a_short_one() -> None:
-    assert read("ab" * 5_000).token_ids == (64, 65) * 5_000
+    assert read("ab" * 3_000).token_ids == (64, 65) * 3_000
 
 
 def test_truncate_keeps_the_end() -> None:

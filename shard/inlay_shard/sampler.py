@@ -75,18 +75,17 @@ class Sampler:
 
         logits: (rows, vocab_size), any float type, on the sampler's device; not changed.
         """
-        raw = logits.float()
-        normaliser = raw.logsumexp(-1)
-        token_ids = raw.argmax(-1)
-        logprobs = raw.gather(1, token_ids.unsqueeze(1)).squeeze(1) - normaliser
+        token_ids, normaliser = self._kernels.argmax_and_logsumexp(logits)
+        logprobs = logits.gather(1, token_ids.unsqueeze(1)).squeeze(1).float() - normaliser
         steered = _steered(rows, masks)
         if steered:
             places = torch.tensor(steered, device=self._device)
-            chosen, is_possible = self._choose_steered(raw[places], rows, steered, masks)
+            copied = logits[places].float()
+            chosen, is_possible = self._choose_steered(copied, rows, steered, masks)
             token_ids[places] = chosen
-            logprobs[places] = raw[places, chosen] - normaliser[places]
+            logprobs[places] = logits[places, chosen].float() - normaliser[places]
             logprobs[places[~is_possible]] = float("nan")
-        top_token_ids, top_logprobs = _top_tokens(raw, normaliser, rows)
+        top_token_ids, top_logprobs = _top_tokens(logits, normaliser, rows)
         return Choice(
             token_ids=token_ids,
             logprobs=logprobs,
@@ -204,17 +203,17 @@ def _value(sampling: pb.Sampling, control: _Control, neutral: float) -> float:
 
 
 def _top_tokens(
-    raw: Tensor, normaliser: Tensor, rows: Sequence[SamplingRow]
+    logits: Tensor, normaliser: Tensor, rows: Sequence[SamplingRow]
 ) -> tuple[Tensor, Tensor]:
     """Most likely tokens of each row and their log-probabilities: both (rows, n)."""
     num_top = max((row.top_n_tokens for row in rows), default=0)
-    token_ids = torch.zeros((len(rows), num_top), dtype=torch.int64, device=raw.device)
-    logprobs = torch.full((len(rows), num_top), float("-inf"), device=raw.device)
+    token_ids = torch.zeros((len(rows), num_top), dtype=torch.int64, device=logits.device)
+    logprobs = torch.full((len(rows), num_top), float("-inf"), device=logits.device)
     for index, row in enumerate(rows):
         if row.top_n_tokens:
-            top = _most_likely(raw[index], row.top_n_tokens)
+            top = _most_likely(logits[index], row.top_n_tokens)
             token_ids[index, : len(top)] = top
-            logprobs[index, : len(top)] = raw[index, top] - normaliser[index]
+            logprobs[index, : len(top)] = logits[index, top].float() - normaliser[index]
     return token_ids, logprobs
 
 

@@ -130,3 +130,4 @@ def start_ranks(folder: Path, sockets: Path, num_ranks: int = 1) -> Iterator[lis
     finally:
         for rank in ranks:
             rank.stop()
+            print("".join(rank.lines))

@@ -103,54 +103,42 @@ def _attend_short(
 def _attend_rows(  # type: ignore[no-untyped-def]
     first, stride, query, keys, values, starts, lengths, tables, scale, window, softcap, output
 ):
-    """Every stride-th pair of a row and a KV head, from the first on."""
-    num_kv_heads = keys.shape[2]
-    for task in range(first, len(lengths) * num_kv_heads, stride):
-        row, head = task // num_kv_heads, task % num_kv_heads
-        tokens = slice(starts[row], starts[row + 1])
-        _attend_row(
-            query[tokens],
-            keys,
-            values,
-            tables[row],
-            lengths[row],
-            head,
-            scale,
-            window,
-            softcap,
-            output[tokens],
-        )
-
-
-@compiled()
-def _attend_row(  # type: ignore[no-untyped-def]
-    query, keys, values, table, length, head, scale, window, softcap, output
-):
-    """One KV head of one short row. query, output: (tokens, heads, head_size)."""
-    num_tokens, num_heads, head_size = query.shape
-    if num_tokens > _MAX_SHORT:
-        return
-    group = num_heads // keys.shape[2]
-    heads = slice(head * group, (head + 1) * group)
-    scores = np.empty((group, length + _TILE), np.float32)
+    """Every stride-th pair of a short row and a KV head, from the first on."""
+    num_kv_heads, head_size = keys.shape[2], keys.shape[3]
+    group = query.shape[1] // num_kv_heads
     tile = np.zeros((_TILE, head_size), np.float32)
     scaled = np.empty((group, head_size), np.float32)
-    for token in range(num_tokens):
-        stop = length - num_tokens + token + 1
-        start = max(0, stop - window) if window > 0 else 0
-        _scale_query(query[token, heads], scale, scaled)
-        _score(scaled, keys, table, head, start, stop, tile, scores)
-        for member in range(group):
-            _softmax(scores[member], stop - start, softcap)
-        total = _weigh(scores, values, table, head, start, stop, tile)
-        output[token, heads] = total
+    total = np.empty((group, head_size), np.float32)
+    for task in range(first, len(lengths) * num_kv_heads, stride):
+        row, head = task // num_kv_heads, task % num_kv_heads
+        length, table = lengths[row], tables[row]
+        num_tokens = starts[row + 1] - starts[row]
+        if num_tokens > _MAX_SHORT:
+            continue
+        scores = np.empty((group, length + _TILE), np.float32)
+        for token in range(starts[row], starts[row + 1]):
+            stop = length - (starts[row + 1] - token) + 1
+            start = max(0, stop - window) if window > 0 else 0
+            _scale_query(query, token, head * group, scale, scaled)
+            _score(scaled, keys, table, head, start, stop, tile, scores)
+            for member in range(group):
+                _softmax(scores[member], stop - start, softcap)
+            _weigh(scores, values, table, head, start, stop, tile, total)
+            _write(total, output, token, head * group)
 
 
 @compiled()
-def _scale_query(query, scale, scaled):  # type: ignore[no-untyped-def]
-    for member in range(query.shape[0]):
-        for place in range(query.shape[1]):
-            scaled[member, place] = to_float(query[member, place]) * scale
+def _scale_query(query, token, first_head, scale, scaled):  # type: ignore[no-untyped-def]
+    for member in range(scaled.shape[0]):
+        for place in range(scaled.shape[1]):
+            scaled[member, place] = to_float(query[token, first_head + member, place]) * scale
+
+
+@compiled()
+def _write(total, output, token, first_head):  # type: ignore[no-untyped-def]
+    for member in range(total.shape[0]):
+        for place in range(total.shape[1]):
+            output[token, first_head + member, place] = total[member, place]
 
 
 @compiled()
@@ -207,9 +195,11 @@ def _softmax(scores, num_scores, softcap):  # type: ignore[no-untyped-def]
 
 
 @compiled()
-def _weigh(scores, values, table, head, start, stop, tile):  # type: ignore[no-untyped-def]
-    """Sum of the values of positions [start, stop) by their scores: (group, head_size)."""
-    total = np.zeros((scores.shape[0], tile.shape[1]), np.float32)
+def _weigh(  # type: ignore[no-untyped-def]
+    scores, values, table, head, start, stop, tile, total
+):
+    """Fill total (group, head_size) with the values of positions [start, stop), by their scores."""
+    total[:] = 0
     for first in range(start, stop, _TILE):
         last = min(first + _TILE, stop)
         _widen(values, table, head, first, last, tile)
@@ -225,4 +215,3 @@ def _weigh(scores, values, table, head, start, stop, tile):  # type: ignore[no-u
                         + weight2 * tile[place + 2, d]
                         + weight3 * tile[place + 3, d]
                     )
-    return total

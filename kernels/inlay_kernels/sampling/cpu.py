@@ -1,4 +1,4 @@
-"""Masks, distributions and draws for CPUs: one compiled pass over a row where torch makes several."""
+"""Masks, distributions and draws for CPUs: compiled passes over one row after the other."""
 
 from typing import Any
 
@@ -11,6 +11,7 @@ from inlay_kernels.compiled import as_array, compiled, exponential, to_float
 from inlay_kernels.launch import launch
 from inlay_kernels.sampling import reference
 from inlay_kernels.sampling.cut import cut
+from inlay_kernels.sampling.scan import find, has_nan, highest
 from inlay_kernels.sampling.warping import Warping
 
 
@@ -19,7 +20,8 @@ def apply_mask(logits: Tensor, packed_mask: Tensor) -> None:
     if logits.dtype != torch.float32 or not logits.is_contiguous():
         reference.apply_mask(logits, packed_mask)
         return
-    launch(_mask_rows, len(logits), logits.numel(), logits.numpy(), packed_mask.numpy())
+    packed = packed_mask.contiguous().numpy()
+    launch(_mask_rows, len(logits), logits.numel(), logits.numpy(), packed)
 
 
 def argmax_and_logsumexp(logits: Tensor) -> tuple[Tensor, Tensor]:
@@ -57,30 +59,21 @@ def _mask_rows(first, stride, logits, masks):  # type: ignore[no-untyped-def]
             if bits == -1:
                 continue
             for bit in range(min(32, vocab_size - 32 * word)):
-                if (bits >> bit) & 1 == 0:
-                    logits[row, 32 * word + bit] = -np.inf
+                is_allowed = (bits >> bit) & 1 == 1
+                place = 32 * word + bit
+                logits[row, place] = logits[row, place] if is_allowed else np.float32(-np.inf)
 
 
 @compiled(nogil=True)
 def _summarise_rows(first, stride, logits, token_ids, normalisers):  # type: ignore[no-untyped-def]
     for row in range(first, len(logits), stride):
-        highest = np.float32(-np.inf)
-        for number in logits[row]:
-            highest = max(highest, to_float(number))
-        total = np.float32(0)
-        for number in logits[row]:
-            total += exponential(to_float(number) - highest)
-        token_ids[row] = _find(logits[row], highest)
-        normalisers[row] = highest + np.log(total)
-
-
-@compiled()
-def _find(numbers, wanted):  # type: ignore[no-untyped-def]
-    """Place of the first number that is not below `wanted`; 0 if there is none."""
-    for place in range(len(numbers)):
-        if to_float(numbers[place]) >= wanted:
-            return place
-    return 0
+        token_ids[row], normalisers[row] = 0, np.nan
+        if not has_nan(logits[row]):
+            top = highest(logits[row])
+            total = np.float32(0)
+            for number in logits[row]:
+                total += exponential(to_float(number) - top)
+            token_ids[row], normalisers[row] = find(logits[row], top), top + np.log(total)
 
 
 @compiled(nogil=True)
@@ -92,10 +85,13 @@ def _draw_rows(  # type: ignore[no-untyped-def]
     keys = np.empty(vocab_size, np.float32)
     for row in range(first, len(logits), stride):
         scores = logits[row]
-        scores /= temperature[row]
+        token_ids[row] = 0
+        if has_nan(scores):
+            continue
         if top_k[row] < vocab_size:
             weights[:] = 1
             _drop_below(scores, scores, cut(scores, weights, float(top_k[row])))
+        scores /= temperature[row]
         total = _weigh(scores, weights)
         if top_p[row] < 1:
             _drop_below(scores, scores, cut(scores, weights, top_p[row] * total))
@@ -117,11 +113,9 @@ def _drop_below(scores, keys, smallest):  # type: ignore[no-untyped-def]
 @compiled()
 def _weigh(scores, weights):  # type: ignore[no-untyped-def]
     """Fill `weights` with what is proportional to each probability; returns their sum."""
-    highest = scores[0]
-    for score in scores:
-        highest = max(highest, score)
+    top = highest(scores)
     for place in range(len(scores)):
-        below = scores[place] - highest
+        below = scores[place] - top
         weights[place] = exponential(below) if below > -87 else np.float32(0)
     total = 0.0
     for weight in weights:
