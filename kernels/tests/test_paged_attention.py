@@ -158,12 +158,13 @@ def test_a_query_need_not_be_contiguous() -> None:
     assert torch.equal(outputs[0], outputs[1])
 
 
-def test_a_row_with_nan_leaves_its_neighbours_alone() -> None:
+@pytest.mark.parametrize("form", [reference.paged_attention, cpu.paged_attention])
+def test_a_row_with_nan_leaves_its_neighbours_alone(form: PagedAttention) -> None:
     case = CASES["decode"]
     inputs = build(case)
-    clean = attend(cpu.paged_attention, case)
+    clean = attend(form, case)
     inputs.query[1] = float("nan")
-    output = cpu.paged_attention(
-        inputs.query, inputs.key_cache, inputs.value_cache, inputs.batch, scale=0.3
-    )
-    assert torch.equal(output[[0, 2, 3]], clean[[0, 2, 3]])
+    inputs.value_cache[inputs.batch.block_tables[2, :4].long()] = float("nan")
+    output = form(inputs.query, inputs.key_cache, inputs.value_cache, inputs.batch, scale=0.3)
+    assert torch.equal(output[[0, 3]], clean[[0, 3]])
+    assert output[2].isnan().all()

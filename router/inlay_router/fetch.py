@@ -3,8 +3,10 @@
 import asyncio
 import re
 import socket
+import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from types import TracebackType
 from typing import Self
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
@@ -39,6 +41,12 @@ class FetchLimits:
     """Whether addresses are not checked; for development."""
 
 
+@cache
+def _ssl_context() -> ssl.SSLContext:
+    """Reading the root certificates takes 20 ms or more: once a process, not once a connection."""
+    return httpcore.default_ssl_context()
+
+
 class FetchError(ValidationError):
     """An image could not be fetched; the words say nothing about this server's network."""
 
@@ -56,7 +64,7 @@ class Fetcher:
         self._limits = limits
         self._places = asyncio.Semaphore(limits.max_concurrent)
         self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=httpcore.default_ssl_context(),  # else each connection reads the roots anew
+            ssl_context=_ssl_context(),
             max_connections=limits.max_concurrent,
             max_keepalive_connections=0,
             network_backend=CheckedBackend(

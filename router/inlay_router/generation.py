@@ -146,6 +146,8 @@ class Generation:
         """Run steps over the connection; when it is lost, over the next."""
         while True:
             try:
+                if not self._ready.is_set():
+                    await self._connect()
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._send_steps())
                     tasks.create_task(self._settle_results())
@@ -159,7 +161,6 @@ class Generation:
                 return
             self._ready.clear()
             self._num_failures += 1
-            await self._connect()
 
     async def _connect(self) -> None:
         """Try until the replica is there."""

@@ -82,6 +82,7 @@ def is_whole(text: str) -> bool:
 
 
 @pytest.mark.parametrize("make", [byte_level, byte_fallback])
+@settings(deadline=None)
 @given(text=texts)
 def test_any_text_comes_back(make: Callable[[], Tokenizer], text: str) -> None:
     tokenizer = BY_BYTES[make.__name__]
@@ -92,6 +93,7 @@ def test_any_text_comes_back(make: Callable[[], Tokenizer], text: str) -> None:
 
 
 @pytest.mark.parametrize("name", BY_BYTES)
+@settings(deadline=None)
 @given(data=st.data())
 def test_joined_pieces_are_what_the_library_decodes(name: str, data: st.DataObject) -> None:
     tokenizer = BY_BYTES[name]
@@ -101,6 +103,7 @@ def test_joined_pieces_are_what_the_library_decodes(name: str, data: st.DataObje
     assert "".join(pushed(tokenizer, "a", ids)).lstrip(" ") == expected.lstrip(" ")
 
 
+@settings(deadline=None)
 @given(ids=st.lists(st.integers(0, 261), max_size=30))
 def test_any_byte_level_ids_give_what_the_library_decodes(ids: list[int]) -> None:
     tokenizer = BY_BYTES["byte_level"]
@@ -110,8 +113,8 @@ def test_any_byte_level_ids_give_what_the_library_decodes(ids: list[int]) -> Non
     assert whole[len(text) :] in ("", "\ufffd"), "only a character that is incomplete may miss"
 
 
-@settings(deadline=None)
 @pytest.mark.parametrize("name", ALL)
+@settings(deadline=None)
 @given(data=st.data())
 def test_any_ids_give_whole_characters(name: str, data: st.DataObject) -> None:
     tokenizer = ALL[name]

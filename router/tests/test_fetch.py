@@ -38,6 +38,8 @@ async def web(answer: Answer) -> AsyncIterator[str]:
         try:
             yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         finally:
+            for _ in range(5):  # for a connection that was accepted and not made yet
+                await asyncio.sleep(0)
             for connection in connections:
                 connection.cancel()
             await asyncio.gather(*connections, return_exceptions=True)

@@ -314,3 +314,19 @@ def test_a_router_fault_ends_the_streams_and_not_the_router() -> None:
             assert generation.stats.num_blocks_used == 0
 
     asyncio.run(within(main()))
+
+
+def test_what_has_come_can_be_taken_at_once() -> None:
+    async def main() -> None:
+        async with (
+            started(ScriptedLink()) as generation,
+            generation.stream(a_request()) as stream,
+        ):
+            first = await anext(stream)
+            await until(lambda: generation.stats.num_running == 0)
+            rest = stream.take_unread()
+            assert [token.text for token in tokens_of([first, *rest])][:3] == ["H", "e", "l"]
+            assert finish_of(rest).generated_text == "Hello, world"
+            assert [item async for item in stream] == []
+
+    asyncio.run(within(main()))

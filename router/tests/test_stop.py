@@ -1,6 +1,6 @@
 """Stop sequences against a search of the whole answer."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inlay_router.stop import StopMatcher
@@ -37,6 +37,7 @@ def test_a_stop_sequence_longer_than_the_answer_is_harmless() -> None:
     assert cut(["x" * 100_000], ["x"] * 50) == "x" * 50
 
 
+@settings(deadline=None)
 @given(data=st.data(), pieces=st.lists(st.text("ab", max_size=3), min_size=1, max_size=20))
 def test_it_equals_a_search_of_the_whole_answer(data: st.DataObject, pieces: list[str]) -> None:
     whole = "".join(pieces)

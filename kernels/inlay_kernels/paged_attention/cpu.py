@@ -143,12 +143,19 @@ def _write(total, output, token, first_head):  # type: ignore[no-untyped-def]
 
 @compiled()
 def _widen(cache, table, head, first, last, tile):  # type: ignore[no-untyped-def]
-    """Copy positions [first, last) of one KV head into the tile."""
+    """Copy positions [first, last) of one KV head into the tile, then zeros up to a multiple of 4,
+    lest what another row left there (it may be NaN) is multiplied by a weight of zero."""
     block_size = cache.shape[1]
-    for position in range(first, last):
-        block, offset = table[position // block_size], position % block_size
-        for place in range(tile.shape[1]):
-            tile[position - first, place] = to_float(cache[block, offset, head, place])
+    index, offset = first // block_size, first % block_size
+    for place in range(last - first):
+        if offset == block_size:
+            index, offset = index + 1, 0
+        block = table[index]
+        for d in range(tile.shape[1]):
+            tile[place, d] = to_float(cache[block, offset, head, d])
+        offset += 1
+    for place in range(last - first, (last - first + 3) // 4 * 4):
+        tile[place] = 0
 
 
 @compiled()
