@@ -58,7 +58,11 @@ def test_stream(client: InferenceClient) -> None:
 
 
 def test_stream_with_details(client: InferenceClient) -> None:
-    events = list(client.text_generation(PROMPT, max_new_tokens=30, stream=True, details=True))
+    events = list(
+        client.text_generation(
+            PROMPT, max_new_tokens=30, stream=True, details=True, return_full_text=False
+        )
+    )
     assert events[-1].generated_text == ANSWER
     assert events[-1].details is not None
     assert events[-1].details.finish_reason == "eos_token"

@@ -1,7 +1,8 @@
 """The choice, made once, of the form in which each kernel runs on a device."""
 
+import importlib.util
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -68,5 +69,20 @@ _CPU = Kernels(
 
 
 def select(device: torch.device | str) -> Kernels:
-    """The fastest kernels that run on `device`."""
-    return _CPU if torch.device(device).type == "cpu" else REFERENCE
+    """The fastest kernels that run on `device`.
+
+    On a GPU, Triton is used where it is installed (the extra `gpu`).
+    """
+    kind = torch.device(device).type
+    if kind == "cpu":
+        return _CPU
+    if kind == "cuda" and importlib.util.find_spec("triton") is not None:
+        return _with_triton()
+    return REFERENCE
+
+
+def _with_triton() -> Kernels:
+    """Imports Triton, which nothing else in this package needs."""
+    from inlay_kernels.paged_attention import triton
+
+    return replace(REFERENCE, paged_attention=triton.paged_attention)

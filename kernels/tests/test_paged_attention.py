@@ -84,6 +84,38 @@ def assert_agrees(form: PagedAttention, case: Case) -> None:
     torch.testing.assert_close(attend(form, case), expected, rtol=tolerance, atol=tolerance)
 
 
+@pytest.fixture
+def triton_form(monkeypatch: pytest.MonkeyPatch) -> PagedAttention:
+    """The Triton form on a GPU, or in Triton's interpreter where there is none."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cpu":
+        monkeypatch.setenv("TRITON_INTERPRET", "1")
+    pytest.importorskip("triton", reason="triton is not installed (the extra `gpu` brings it)")
+    from inlay_kernels.paged_attention import triton
+
+    def form(
+        query: torch.Tensor,
+        key_cache: torch.Tensor,
+        value_cache: torch.Tensor,
+        batch: AttentionBatch,
+        *,
+        scale: float,
+        sliding_window: int | None = None,
+        softcap: float | None = None,
+    ) -> torch.Tensor:
+        return triton.paged_attention(
+            query.to(device),
+            key_cache.to(device),
+            value_cache.to(device),
+            batch.to(device),
+            scale=scale,
+            sliding_window=sliding_window,
+            softcap=softcap,
+        ).cpu()
+
+    return form
+
+
 MIXED = ((1, 0), (1, 37), (20, 5), (9, 0), (3, 8), (1, 15))
 CASES = {
     "decode": Case(rows=((1, 0), (1, 3), (1, 16), (1, 40))),
@@ -109,6 +141,13 @@ CASES = {
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 def test_the_cpu_form_equals_the_reference(case: Case) -> None:
     assert_agrees(cpu.paged_attention, case)
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_the_triton_form_equals_the_reference(case: Case, triton_form: PagedAttention) -> None:
+    if case.dtype == torch.bfloat16 and not torch.cuda.is_available():
+        pytest.skip("Triton's interpreter does not multiply bfloat16")
+    assert_agrees(triton_form, case)
 
 
 @settings(max_examples=30, deadline=None)

@@ -29,7 +29,7 @@ class Quarantine:
 
     def watch(self, sequence: Sequence) -> None:
         """Queue the sequence to be run alone, if it is a suspect."""
-        if self._is_suspect(sequence) and sequence not in self._suspects:
+        if self._is_suspect(sequence):
             self._suspects.append(sequence)
 
     def suspect(self) -> Sequence | None:

@@ -15,6 +15,9 @@ from inlay_router.schemas import GenerateBody, GenerateParameters, GrammarBody
 
 _NUM_SEEDS = 1 << 64
 
+_MIN_TEMPERATURE = 1e-5
+"""Below, the most likely token is as good as certain, and quotients overflow."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ValidParameters:
@@ -124,6 +127,8 @@ def _best_of(asked: GenerateParameters, limits: Limits) -> int:
 
 def _sampling(asked: GenerateParameters) -> pb.Sampling:
     temperature = _number(asked.temperature, "temperature", "strictly positive", _is_positive)
+    if temperature is not None:
+        temperature = max(temperature, _MIN_TEMPERATURE)
     repetition_penalty = _number(
         asked.repetition_penalty, "repetition_penalty", "strictly positive", _is_positive
     )

@@ -258,6 +258,48 @@ def test_a_reset_to_a_smaller_pool_fails_only_what_cannot_fit() -> None:
     assert rows(send(batcher)) == {3: 3}
 
 
+def a_suspect() -> Sequence:
+    """It reached the end of its prompt twice, and each time the replica died of the next token."""
+    sequence = a_sequence(8, 5)
+    sequence.num_deaths, sequence.num_reached = 2, 8
+    return sequence
+
+
+def test_a_suspect_waits_for_the_others_steps_and_then_runs_alone() -> None:
+    batcher = a_batcher()
+    add(batcher, a_sequence())
+    in_flight = send(batcher)
+    batcher.resume(a_suspect())
+    assert batcher.next_step() is None
+    settle(batcher, in_flight, 1)
+    assert rows(send(batcher)) == {2: 8}
+
+
+def test_a_suspect_that_gets_further_is_one_of_the_others_again() -> None:
+    batcher = a_batcher(max_steps_in_flight=1)
+    add(batcher, a_sequence())
+    settle(batcher, send(batcher), 1)
+    batcher.resume(a_suspect())
+    settle(batcher, send(batcher), 2)
+    lonely = send(batcher)
+    assert rows(lonely) == {}, "again only the suspect, now with its next token"
+    settle(batcher, lonely, 2)
+    assert rows(send(batcher)) == {2: 1, 1: 1}
+
+
+def test_a_suspect_grows_at_the_cost_of_those_who_pause() -> None:
+    batcher = a_batcher(num_blocks=4, max_steps_in_flight=1)
+    pausing = a_sequence(7, 5)
+    add(batcher, pausing)
+    settle(batcher, send(batcher), 1)
+    batcher.resume(suspect := a_suspect())
+    settle(batcher, send(batcher), 2)
+    assert batcher.pool.num_free == 0
+    send(batcher)
+    assert pausing.state is State.WAITING
+    assert len(suspect.block_ids) == 3
+
+
 def test_tokens_of_a_row_that_failed_on_any_rank_are_not_taken() -> None:
     batcher = a_batcher()
     sequence = a_sequence()

@@ -108,6 +108,19 @@ def test_an_answer_is_cut_right_behind_a_stop_sequence() -> None:
     assert finish.num_generated_tokens == 8
 
 
+def test_behind_a_stop_sequence_nothing_runs_on() -> None:
+    async def main() -> None:
+        link = ScriptedLink(ScriptedShard(lambda token_ids, num_prompt_tokens: 65))
+        async with started(link) as generation:
+            request = a_request(max_new_tokens=500, stop=(generation.tokenizer.text(65) * 4,))
+            async with generation.stream(request) as stream:
+                await until(lambda: stream.is_over)
+                assert generation.stats.num_blocks_used == 0
+                assert len(link.steps) < 10
+
+    asyncio.run(within(main()))
+
+
 def test_top_tokens_and_prompt_logprobs_arrive() -> None:
     request = a_request(max_new_tokens=2, top_n_tokens=3, wants_prompt_logprobs=True)
     items = generate(request)
@@ -323,7 +336,7 @@ def test_what_has_come_can_be_taken_at_once() -> None:
             generation.stream(a_request()) as stream,
         ):
             first = await anext(stream)
-            await until(lambda: generation.stats.num_running == 0)
+            await until(lambda: stream.is_over)
             rest = stream.take_unread()
             assert [token.text for token in tokens_of([first, *rest])][:3] == ["H", "e", "l"]
             assert finish_of(rest).generated_text == "Hello, world"

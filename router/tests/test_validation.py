@@ -159,6 +159,12 @@ def test_null_means_absent_for_every_parameter() -> None:
     assert not valid.sampling.HasField("temperature")
 
 
+def test_a_tiny_temperature_does_not_overflow() -> None:
+    valid = check({"inputs": "x", "parameters": {"temperature": 1e-40}})
+    assert valid.sampling.do_sample
+    assert valid.sampling.temperature == pytest.approx(1e-5)
+
+
 def test_unknown_keys_are_ignored() -> None:
     check({"inputs": "x", "model": "dummy", "parameters": {"n": 3, "logit_bias": {}}})
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,10 +16,11 @@ from inlay_shard.errors import ModelRefused
 
 MAX_POOL_TOKENS = {"cpu": 1 << 18, "cuda": 1 << 22}
 """No pool holds more tokens than this, by device, unless the operator says so."""
+_MAX_CHOOSING_ROWS = 128
 CPU_SHARE = 0.25
 """Part of the free memory that a pool in main memory takes at most."""
 CUDA_SHARE = 0.85
-"""Part of the free memory that a pool on a CUDA device takes at most; the rest is for steps."""
+"""Part of the free memory that a pool on a CUDA device takes at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,22 +76,35 @@ def bytes_per_block(layers: Sequence[AttentionLayer], block_size: int, dtype: to
     return per_token * block_size * dtype.itemsize
 
 
-def choose_num_blocks(block_bytes: int, block_size: int, device: torch.device) -> int:
-    """As many blocks as free memory sensibly allows.
+def choose_num_blocks(
+    block_bytes: int, block_size: int, device: torch.device, *, reserved_bytes: int = 0
+) -> int:
+    """As many blocks as free memory sensibly allows, with `reserved_bytes` left for steps.
 
     Raises ModelRefused when not one fits.
     """
-    free = _free_bytes(device)
-    num_blocks = min(int(free // block_bytes), MAX_POOL_TOKENS[device.type] // block_size)
+    free = int(_share_of_free_bytes(device)) - reserved_bytes
+    num_blocks = min(free // block_bytes, MAX_POOL_TOKENS[device.type] // block_size)
     if num_blocks < 1:
         raise ModelRefused(
-            f"one block of the KV pool takes {block_bytes} bytes and {int(free)} may be used; "
-            "free some memory, or choose a smaller --block-size"
+            f"one block of the KV pool takes {block_bytes} bytes and {max(0, free)} may be used; "
+            "free some memory, or choose a smaller --block-size or --max-batch-tokens"
         )
     return num_blocks
 
 
-def _free_bytes(device: torch.device) -> float:
+def step_bytes(text: Any, num_tokens: int, dtype: torch.dtype) -> int:
+    """About what a step over `num_tokens` needs beside the pool.
+
+    text: configuration of the text tower. Counted are a few copies of the hidden states, two of
+    the widest layer, and the logits of a large decode batch in float32.
+    """
+    widest = getattr(text, "intermediate_size", None) or 4 * text.hidden_size
+    states = num_tokens * (8 * text.hidden_size + 2 * widest) * dtype.itemsize
+    return int(states + 2 * _MAX_CHOOSING_ROWS * text.vocab_size * 4)
+
+
+def _share_of_free_bytes(device: torch.device) -> float:
     if device.type == "cuda":
         return CUDA_SHARE * torch.cuda.mem_get_info(device)[0]
     return CPU_SHARE * _available_memory()

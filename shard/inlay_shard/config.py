@@ -33,7 +33,7 @@ class ShardConfig:
     num_blocks: int | None = None
     """Blocks of the KV pool; unset, as many as free memory sensibly allows."""
     max_batch_tokens: int = 4096
-    """Tokens that the largest step is expected to compute; memory is left free for them."""
+    """Tokens of the largest step, for which memory is left free."""
     num_threads: int | None = None
     """CPU threads that compute; unset, the cores divided by the ranks."""
     max_features_bytes: int = 1 << 30

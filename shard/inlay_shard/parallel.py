@@ -49,6 +49,8 @@ class Group:
         self.rank = rank
         self.num_ranks = num_ranks
         self._device = device
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
         backend = "nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(backend, rank=rank, world_size=num_ranks, timeout=PATIENCE)
 

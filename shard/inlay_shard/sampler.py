@@ -93,6 +93,17 @@ class Sampler:
             top_logprobs=top_logprobs,
         )
 
+    def warm_up(self, dtype: torch.dtype) -> None:
+        """Choose with every control on, so that what is compiled at its first use is ready.
+
+        dtype: type of the logits to come. Takes seconds on a machine that never did it.
+        """
+        sampling = pb.Sampling(do_sample=True, top_k=1, top_p=0.5, typical_p=0.5)
+        row = SamplingRow(sampling=sampling, prompt_ids=[0], output_ids=[])
+        packed = torch.full((1, -(-self._vocab_size // 32)), -1, dtype=torch.int32)
+        logits = torch.zeros((1, self._vocab_size), dtype=dtype, device=self._device)
+        self.choose(logits, [row], RowMasks(row_indices=[0], packed=packed))
+
     def _choose_steered(
         self,
         logits: Tensor,

@@ -9,7 +9,8 @@ import inlay_kernels
 from inlay_kernels import AttentionBatch, Kernels
 from inlay_proto import generate_pb2 as pb
 from inlay_shard import facts, probe
-from inlay_shard.cache import KVPool, bytes_per_block, choose_num_blocks
+from inlay_shard.architecture import text_config
+from inlay_shard.cache import KVPool, bytes_per_block, choose_num_blocks, step_bytes
 from inlay_shard.config import ShardConfig
 from inlay_shard.constraints import Constraints
 from inlay_shard.engine import Engine
@@ -86,7 +87,11 @@ def _fit_attention(
     num_blocks = config.num_blocks
     if num_blocks is None:
         block_bytes = bytes_per_block(layers, config.block_size, network.dtype)
-        num_blocks = choose_num_blocks(block_bytes, config.block_size, network.device)
+        text = text_config(network.config)
+        reserved_bytes = step_bytes(text, config.max_batch_tokens, network.dtype)
+        num_blocks = choose_num_blocks(
+            block_bytes, config.block_size, network.device, reserved_bytes=reserved_bytes
+        )
         num_blocks = int(ranks.least(torch.tensor([num_blocks])).item())
     pool = KVPool(
         layers,

@@ -89,7 +89,8 @@ def start_shard(folder: Path, *, takes_images: bool = False, **options: Any) -> 
     """Load a model folder in float32 on one thread."""
     torch.set_num_threads(1)
     settings: dict[str, Any] = {"dtype": "float32", "device": "cpu", "num_blocks": 256}
-    config = ShardConfig(model=folder, model_id=folder.name, address="", **(settings | options))
+    settings |= {"block_size": BLOCK_SIZE} | options
+    config = ShardConfig(model=folder, model_id=folder.name, address="", **settings)
     features = FeatureCache(1 << 24)
     ready = start(config, features, lambda: takes_images, lambda words: None)
     workers: Any = InlineWorkers(folder) if takes_images else None

@@ -11,6 +11,9 @@ from tiny_models import FAMILIES, TAKE_IMAGES, make_tiny
 from inlay_shard.preparation import Piece
 
 
+EMBEDDED_MODEL = Path(__file__).parents[2] / "inlay" / "inlay" / "embedded_model"
+
+
 @dataclass
 class Case:
     """A tiny model in the engine and in `transformers`, and what is asked of both."""
@@ -30,10 +33,12 @@ class Case:
         return running
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+@pytest.fixture(scope="module", params=[*FAMILIES, "embedded"])
 def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
-    """One tiny model and sixteen prompts of mixed length; half with images if it takes any."""
+    """One model and sixteen prompts of mixed length; half with images if it takes any."""
     family: str = request.param
+    if family == "embedded":
+        return make_case(EMBEDDED_MODEL, takes_images=True)
     folder = make_tiny(family, tmp_path_factory.mktemp("models") / family)
     return make_case(folder, takes_images=family in TAKE_IMAGES)
 

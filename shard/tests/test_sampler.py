@@ -213,3 +213,10 @@ def test_a_row_without_a_choice_says_so_and_harms_no_neighbour() -> None:
     assert bool((choice.token_ids < VOCAB_SIZE).all())
     alone = SAMPLER.choose(logits[3:], [row(sampled)])
     assert only(alone) == choice.token_ids[3]
+
+
+def test_warming_up_leaves_choices_as_they_were() -> None:
+    logits = random_logits(1)
+    before = SAMPLER.choose(logits, [row()])
+    SAMPLER.warm_up(torch.bfloat16)
+    assert torch.equal(SAMPLER.choose(logits, [row()]).logprobs, before.logprobs)
