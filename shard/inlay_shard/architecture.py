@@ -59,7 +59,9 @@ def check(config: PretrainedConfig, num_ranks: int) -> None:
 def _check_layers(text: PretrainedConfig) -> None:
     kinds = set(getattr(text, "layer_types", None) or ())
     if unknown := sorted(kinds - _KNOWN_LAYERS):
-        raise ModelRefused(f"it has layers of the kind {', '.join(unknown)}, not supported")
+        raise ModelRefused(
+            f"it has layers of the kind {', '.join(unknown)}, which is not supported"
+        )
     if getattr(text, "num_kv_shared_layers", 0):
         raise ModelRefused("its layers share keys and values, which is not supported")
 

@@ -10,7 +10,6 @@ from tiny_models import FAMILIES, TAKE_IMAGES, make_tiny
 
 from inlay_shard.preparation import Piece
 
-
 EMBEDDED_MODEL = Path(__file__).parents[2] / "inlay" / "inlay" / "embedded_model"
 
 

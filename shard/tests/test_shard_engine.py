@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -31,11 +32,11 @@ def driver(shard: Shard) -> Driver:
 
 def join(sequence_id: int, block_ids: list[int], **others: object) -> pb.Step:
     """A step in which one sequence joins and prefills."""
-    fields: dict[str, object] = {"token_ids": PROMPT, "max_new_tokens": 8} | others
+    fields: dict[str, Any] = {"token_ids": PROMPT, "max_new_tokens": 8} | others
     sequence = pb.Sequence(
         sequence_id=sequence_id,
         num_prompt_tokens=len(PROMPT),
-        **fields,  # type: ignore[arg-type]
+        **fields,
     )
     return pb.Step(
         step_id=1,
@@ -54,7 +55,8 @@ def test_blocks_used_again_tell_nothing_of_their_past(shard: Shard, folder: Path
     again = join(2, [7, 3, 9])
     again.leaving_ids.append(1)
     assert list(engine.run(again).token_ids) == expected
-    for layer in shard.ready.network.text_tower.layers:
+    tower: Any = shard.ready.network.text_tower
+    for layer in tower.layers:
         attention = layer.self_attn.inlay_attention
         attention.key_cache[[7, 3, 9]] = 1e30
         attention.value_cache[[7, 3, 9]] = 1e30
@@ -140,7 +142,7 @@ def test_resumed_under_a_grammar(driver: Driver) -> None:
     ],
 )
 def test_a_row_that_cannot_join_fails_alone(
-    driver: Driver, folder: Path, fields: dict[str, object], kind: int
+    driver: Driver, folder: Path, fields: dict[str, Any], kind: int
 ) -> None:
     neighbour = driver.add(PROMPT)
     failing = driver.add(PROMPT, **fields)

@@ -92,8 +92,14 @@ def make_tokenizer(image_token: str = "<image>") -> PreTrainedTokenizerFast:
         tokenizer_object=backend,
         pad_token="<pad>",
         eos_token="<end>",
-        extra_special_tokens={"image_token": image_token, "video_token": "<|video_pad|>"},
-        additional_special_tokens=list(SPECIAL[3:]),
+        extra_special_tokens={
+            "image_token": image_token,
+            "video_token": "<|video_pad|>",
+            "fake_image_token": "<fake_token_around_image>",
+            "global_image_token": "<global-img>",
+            "vision_start_token": "<|vision_start|>",
+            "vision_end_token": "<|vision_end|>",
+        },
     )
     return tokenizer
 

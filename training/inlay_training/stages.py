@@ -129,4 +129,20 @@ STAGES: tuple[EyeStage | LanguageStage, ...] = (
             "text": 0.3,
         },
     ),
+    LanguageStage(
+        name="places",
+        num_steps=700,
+        rate=0.002,
+        decay=1.0,
+        kinds=WEAK_POINTS | {"what is there": 14.0, "color of several": 2.0},
+        forms={
+            "plain": 4,
+            "chat": 3,
+            "plain, picture last": 1.8,
+            "chat, picture last": 0.9,
+            "turns": 1.2,
+            "two": 0.7,
+            "text": 0.3,
+        },
+    ),
 )
