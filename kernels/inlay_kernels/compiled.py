@@ -27,22 +27,18 @@ def _digest_of_sources() -> str:
 _SOURCES: Final = _digest_of_sources()
 
 
-def compiled(
-    *, nogil: bool = False, never_nan: bool = False
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def compiled(*, nogil: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """`numba.njit` with this house's choices.
 
     Sums may be reordered, so that they vectorise; division by zero is that of IEEE 754; machine
     code is kept on disk. Numba would reuse it after a change in a file that the function's own
-    file calls into, so the name in the cache carries the digest of all sources. never_nan: the
-    function is not called with NaN, so its maxima vectorise too.
+    file calls into, so the name in the cache carries the digest of all sources.
     """
-    fastmath = _FASTMATH | ({"nnan"} if never_nan else set())
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         function.__qualname__ = f"{function.__qualname__}_{_SOURCES}"
         loop: Callable[..., Any] = numba.njit(
-            cache=True, fastmath=fastmath, error_model="numpy", nogil=nogil
+            cache=True, fastmath=_FASTMATH, error_model="numpy", nogil=nogil
         )(function)
         return loop
 

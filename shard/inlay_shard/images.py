@@ -1,12 +1,8 @@
-"""Prompts with images: prepared by worker processes, their features kept for steps."""
+"""Answers to Prepare: prompts with images get a name, under which steps find their features."""
 
 import asyncio
-import gc
 import hashlib
-import multiprocessing
 from collections.abc import Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
@@ -14,62 +10,15 @@ import torch
 from numpy.typing import NDArray
 
 from inlay_proto import generate_pb2 as pb
-from inlay_shard import preparation
-from inlay_shard.errors import PreparationRefused
 from inlay_shard.features import FeatureCache, Images, Placement
+from inlay_shard.image_workers import ImageWorkers
 from inlay_shard.network import Network
 from inlay_shard.preparation import Piece, Prepared
 from inlay_shard.processor import settings_digest
 
 
-class ImageWorkers:
-    """A small pool of processes that a bad image may kill. They start when first asked."""
-
-    def __init__(self, folder: Path, num_workers: int) -> None:
-        self._folder = folder
-        self._num_workers = num_workers
-        self._pool: ProcessPoolExecutor | None = None
-
-    def ask_takes_images(self) -> Future[bool]:
-        """Start a worker, and find out whether the model's processor takes images."""
-        return self._running_pool().submit(preparation.takes_images)
-
-    async def prepare(self, pieces: Sequence[Piece], add_special_tokens: bool) -> Prepared:
-        """Prepare a prompt. Raises PreparationRefused, also when it kills a worker twice."""
-        for _ in range(2):
-            pool = self._running_pool()
-            try:
-                work = pool.submit(preparation.prepare, pieces, add_special_tokens)
-                return await asyncio.wrap_future(work)
-            except BrokenProcessPool:
-                if self._pool is pool:
-                    self._pool = None
-        raise PreparationRefused("the model's processor died of the images")
-
-    def stop(self) -> None:
-        """End the processes; what they still do is lost."""
-        pool, self._pool = self._pool, None
-        if pool is None:
-            return
-        for process in list((pool._processes or {}).values()):
-            process.kill()
-        pool.shutdown(wait=True, cancel_futures=True)
-        del pool
-        gc.collect()  # the semaphores of the pool end with it
-
-    def _running_pool(self) -> ProcessPoolExecutor:
-        if self._pool is None:
-            self._pool = ProcessPoolExecutor(
-                self._num_workers,
-                mp_context=multiprocessing.get_context("spawn"),
-                initializer=preparation.start_worker,
-                initargs=(self._folder,),
-            )
-        return self._pool
-
-
 class ImageDesk:
-    """Answers Prepare: names the features of a prompt, and keeps them under that name."""
+    """Takes prompts with images in; names their features, and keeps them under that name."""
 
     def __init__(self, workers: ImageWorkers, features: FeatureCache, folder: Path) -> None:
         self._workers = workers

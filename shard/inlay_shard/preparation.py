@@ -1,9 +1,5 @@
-"""What a worker process does: prompts with images through the model's own processor."""
+"""Prompts with images through the model's own processor."""
 
-import multiprocessing
-import os
-import threading
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -137,35 +133,3 @@ def _wrapping(config: Any, tokenizer: Any) -> tuple[str, str]:
         return "", ""
     before, behind = tokenizer.convert_ids_to_tokens(ids)
     return (before, behind) if before and behind else ("", "")
-
-
-_preparer: Preparer | None = None
-"""Of this worker process; `start_worker` sets it."""
-
-
-def start_worker(folder: Path) -> None:
-    """First thing in a worker process: load the processor, and leave when the shard is gone."""
-    global _preparer
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
-    torch.set_num_threads(1)
-    warnings.simplefilter("ignore")
-    _preparer = load_preparer(folder)
-
-
-def _leave_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(0)
-
-
-def takes_images() -> bool:
-    """Whether this worker can prepare images."""
-    return _preparer is not None
-
-
-def prepare(pieces: Sequence[Piece], add_special_tokens: bool) -> Prepared:
-    """In a worker process: `Preparer.prepare`."""
-    if _preparer is None:
-        raise PreparationRefused("this model takes no images")
-    return _preparer.prepare(pieces, add_special_tokens)

@@ -20,7 +20,8 @@ from inlay_shard.config import ShardConfig
 from inlay_shard.engine import Engine
 from inlay_shard.errors import CONFIGURATION_ERROR, ModelRefused
 from inlay_shard.features import FeatureCache
-from inlay_shard.images import ImageDesk, ImageWorkers
+from inlay_shard.image_workers import ImageWorkers
+from inlay_shard.images import ImageDesk
 from inlay_shard.service import Served, ShardService
 from inlay_shard.startup import Ready, start
 from inlay_shard.worker import StepThread
@@ -34,13 +35,13 @@ GRACE_SECONDS = 1.0
 class Process:
     """One shard's process."""
 
-    def __init__(self, config: ShardConfig) -> None:
+    def __init__(self, config: ShardConfig, workers: ImageWorkers) -> None:
         """To be made within a running event loop."""
         self._config = config
         self._loop = asyncio.get_running_loop()
         self._leaving: asyncio.Future[int] = self._loop.create_future()
         self._features = FeatureCache(config.max_features_bytes)
-        self._workers = ImageWorkers(config.model, config.num_image_workers)
+        self._workers = workers
         self._steps = StepThread(self._load, self._fail)
         images = ImageDesk(self._workers, self._features, config.model)
         self._service = ShardService(self._steps, images)
@@ -86,7 +87,7 @@ class Process:
         return ready.engine
 
     def _ask_for_images(self) -> Future[bool] | None:
-        """Let a worker load the processor while the weights load."""
+        """Let a worker load the processor, if it does not do so already."""
         if architecture.auto_class(architecture.read_config(self._config.model)) is not (
             AutoModelForImageTextToText
         ):
@@ -153,6 +154,6 @@ def listen(server: grpc.aio.Server, address: str) -> None:
         os.umask(before)
 
 
-async def serve(config: ShardConfig) -> int:
-    """Run one shard; the exit code."""
-    return await Process(config).run()
+async def serve(config: ShardConfig, workers: ImageWorkers) -> int:
+    """Run one shard; the exit code. The workers end with it."""
+    return await Process(config, workers).run()

@@ -85,10 +85,12 @@ class ShardService(ShardServicer):
 
         async def submit_all() -> int:
             num_steps = 0
-            async for step in steps:
-                self._steps.submit(step, deliver)
-                num_steps += 1
-            results.put_nowait(None)
+            try:
+                async for step in steps:
+                    self._steps.submit(step, deliver)
+                    num_steps += 1
+            finally:
+                results.put_nowait(None)
             return num_steps
 
         submitting = asyncio.create_task(submit_all())

@@ -11,7 +11,7 @@ from driver import picture
 from tiny_models import IDS, make_tiny
 
 from inlay_shard.errors import PreparationRefused
-from inlay_shard.images import ImageWorkers
+from inlay_shard.image_workers import ImageWorkers
 from inlay_shard.preparation import Preparer, load_preparer
 from inlay_shard.processor import settings_digest
 

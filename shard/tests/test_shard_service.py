@@ -24,6 +24,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def rank(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rank]:
     with start_ranks(folder, tmp_path_factory.mktemp("sockets")) as ranks:
         yield ranks[0]
+    assert all(line.startswith("shard 0: ") for line in ranks[0].lines), ranks[0].lines
 
 
 def test_socket_is_for_its_user_alone(rank: Rank) -> None:

@@ -130,7 +130,7 @@ STAGES: tuple[EyeStage | LanguageStage, ...] = (
         },
     ),
     LanguageStage(
-        name="places",
+        name="places and turns",
         num_steps=700,
         rate=0.002,
         decay=1.0,
@@ -140,7 +140,7 @@ STAGES: tuple[EyeStage | LanguageStage, ...] = (
             "chat": 3,
             "plain, picture last": 1.8,
             "chat, picture last": 0.9,
-            "turns": 1.2,
+            "turns": 4,
             "two": 0.7,
             "text": 0.3,
         },

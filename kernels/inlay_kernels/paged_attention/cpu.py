@@ -13,6 +13,7 @@ from inlay_kernels.compiled import as_array, compiled, exponential, to_float
 from inlay_kernels.launch import launch
 from inlay_kernels.paged_attention import reference
 from inlay_kernels.paged_attention.gathered import attend_gathered
+from inlay_kernels.scan import highest
 
 _MAX_SHORT = 8
 """Rows of at most this many tokens take the compiled loop; for longer ones GEMMs win."""
@@ -182,21 +183,20 @@ def _score(query, keys, table, head, start, stop, tile, scores):  # type: ignore
 
 @compiled()
 def _softmax(scores, num_scores, softcap):  # type: ignore[no-untyped-def]
-    """Turn scores into probabilities in place, and what follows them, up to a tile, into zeros."""
+    """Turn scores into probabilities in place, and up to 3 entries after them into zeros."""
     if softcap > 0:
         for place in range(num_scores):
             bent = exponential(np.float32(-2) * abs(scores[place]) / softcap)
             tanh = (np.float32(1) - bent) / (np.float32(1) + bent)
             scores[place] = softcap * (tanh if scores[place] >= 0 else -tanh)
-    highest = scores[0]
-    for place in range(num_scores):
-        highest = max(highest, scores[place])
+    top = highest(scores[:num_scores])
     total = np.float32(0)
     for place in range(num_scores):
-        scores[place] = exponential(scores[place] - highest)
+        scores[place] = exponential(scores[place] - top)
         total += scores[place]
+    share = np.float32(1) / total
     for place in range(num_scores):
-        scores[place] /= total
+        scores[place] *= share
     for place in range(num_scores, min(num_scores + 3, len(scores))):
         scores[place] = 0
 

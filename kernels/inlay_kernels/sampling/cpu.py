@@ -7,12 +7,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from inlay_kernels.compiled import as_array, compiled, exponential, to_float
+from inlay_kernels.compiled import as_array, compiled, exponential
 from inlay_kernels.launch import launch
 from inlay_kernels.sampling import reference
 from inlay_kernels.sampling.cut import cut
-from inlay_kernels.sampling.scan import find, has_nan, highest
 from inlay_kernels.sampling.warping import Warping
+from inlay_kernels.scan import find, has_nan, highest, sum_of_exponentials
 
 
 def apply_mask(logits: Tensor, packed_mask: Tensor) -> None:
@@ -70,9 +70,7 @@ def _summarise_rows(first, stride, logits, token_ids, normalisers):  # type: ign
         token_ids[row], normalisers[row] = 0, np.nan
         if not has_nan(logits[row]):
             top = highest(logits[row])
-            total = np.float32(0)
-            for number in logits[row]:
-                total += exponential(to_float(number) - top)
+            total = sum_of_exponentials(logits[row], top)
             token_ids[row], normalisers[row] = find(logits[row], top), top + np.log(total)
 
 
@@ -118,8 +116,8 @@ def _weigh(scores, weights):  # type: ignore[no-untyped-def]
         below = scores[place] - top
         weights[place] = exponential(below) if below > -87 else np.float32(0)
     total = 0.0
-    for weight in weights:
-        total += weight
+    for place in range(len(weights)):
+        total += weights[place]
     return total
 
 

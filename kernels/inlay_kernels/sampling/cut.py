@@ -3,7 +3,7 @@
 import numpy as np
 
 from inlay_kernels.compiled import compiled
-from inlay_kernels.sampling.scan import highest
+from inlay_kernels.scan import highest
 
 _NUM_BINS = 2048
 _BIN_WIDTH = 1 / 64

@@ -1,0 +1,61 @@
+"""Compiled passes over one row of numbers, shaped so that they vectorise."""
+
+import numpy as np
+
+from inlay_kernels.compiled import compiled, exponential, to_float
+
+_LANES = 64
+"""Maxima held side by side; the machine compares a whole vector of them at a time."""
+_STRETCH = 512
+"""Numbers that are looked at together before one of them is looked for."""
+
+
+@compiled()
+def has_nan(numbers):  # type: ignore[no-untyped-def]
+    found = np.int32(0)
+    for place in range(len(numbers)):
+        number = to_float(numbers[place])
+        found |= np.int32(number != number)
+    return found > 0
+
+
+@compiled()
+def highest(numbers):  # type: ignore[no-untyped-def]
+    """The highest number; NaN is passed over; -inf if there is none."""
+    lanes = np.full(_LANES, -np.inf, np.float32)
+    num_whole = len(numbers) // _LANES * _LANES
+    for start in range(0, num_whole, _LANES):
+        for lane in range(_LANES):
+            number = to_float(numbers[start + lane])
+            lanes[lane] = number if number > lanes[lane] else lanes[lane]
+    for place in range(num_whole, len(numbers)):
+        number = to_float(numbers[place])
+        lanes[0] = number if number > lanes[0] else lanes[0]
+    top = lanes[0]
+    for lane in range(_LANES):
+        top = lanes[lane] if lanes[lane] > top else top
+    return top
+
+
+@compiled()
+def find(numbers, wanted):  # type: ignore[no-untyped-def]
+    """Place of the first number that is not below `wanted`; 0 if there is none."""
+    for start in range(0, len(numbers), _STRETCH):
+        stop = min(start + _STRETCH, len(numbers))
+        found = np.int32(0)
+        for place in range(start, stop):
+            found |= np.int32(to_float(numbers[place]) >= wanted)
+        if found:
+            for place in range(start, stop):
+                if to_float(numbers[place]) >= wanted:
+                    return place
+    return 0
+
+
+@compiled()
+def sum_of_exponentials(numbers, top):  # type: ignore[no-untyped-def]
+    """Sum of exp(number - top); no number is above `top`."""
+    total = np.float32(0)
+    for place in range(len(numbers)):
+        total += exponential(to_float(numbers[place]) - top)
+    return total

@@ -1,0 +1,53 @@
+"""The pieces of which compiled kernels are made."""
+
+import numpy as np
+import torch
+
+from inlay_kernels.compiled import as_array, compiled, exponential, to_float
+from inlay_kernels.scan import find, has_nan, highest
+
+
+@compiled()
+def map_exponential(numbers, results):  # type: ignore[no-untyped-def]
+    for place in range(len(numbers)):
+        results[place] = exponential(numbers[place])
+
+
+@compiled()
+def map_to_float(numbers, results):  # type: ignore[no-untyped-def]
+    for place in range(len(numbers)):
+        results[place] = to_float(numbers[place])
+
+
+def test_the_exponential_is_as_good_as_float32_allows() -> None:
+    numbers = np.linspace(-87, 0, 20_001, dtype=np.float32)
+    results = np.empty_like(numbers)
+    map_exponential(numbers, results)
+    np.testing.assert_array_max_ulp(results, np.exp(numbers.astype(np.float64)).astype("f4"), 2)
+
+
+def test_bfloat16_is_widened_exactly() -> None:
+    numbers = torch.randn(1000, generator=torch.Generator().manual_seed(0)).bfloat16()
+    numbers[:3] = torch.tensor([float("inf"), -float("inf"), -0.0])
+    results = np.empty(1000, np.float32)
+    map_to_float(as_array(numbers), results)
+    np.testing.assert_array_equal(results, numbers.float().numpy())
+
+
+def test_scans_find_what_is_there_wherever_it_stands() -> None:
+    for length in (1, 63, 64, 65, 700):
+        for place in {0, length // 2, length - 1}:
+            numbers = np.linspace(-2, -1, length, dtype=np.float32)
+            assert not has_nan(numbers)
+            numbers[place] = 3
+            assert highest(numbers) == 3
+            assert find(numbers, np.float32(3)) == place
+            numbers[place] = np.nan
+            assert has_nan(numbers)
+            assert find(numbers, np.float32(3)) == 0
+
+
+def test_the_first_of_equals_is_found() -> None:
+    numbers = np.zeros(2000, np.float32)
+    numbers[[600, 1500]] = 1
+    assert find(numbers, np.float32(1)) == 600
