@@ -1,5 +1,6 @@
 """What compiled CPU kernels share: how Numba compiles them, bfloat16, and a fast exponential."""
 
+import functools
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
@@ -37,9 +38,14 @@ def compiled(*, nogil: bool = False) -> Callable[[Callable[..., Any]], Callable[
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         function.__qualname__ = f"{function.__qualname__}_{_SOURCES}"
-        loop: Callable[..., Any] = numba.njit(
-            cache=True, fastmath=_FASTMATH, error_model="numpy", nogil=nogil
-        )(function)
+        compile_loop = functools.partial(
+            numba.njit, fastmath=_FASTMATH, error_model="numpy", nogil=nogil
+        )
+        loop: Callable[..., Any]
+        try:
+            loop = compile_loop(cache=True)(function)
+        except RuntimeError:  # No folder can be written: compile in each process.
+            loop = compile_loop()(function)
         return loop
 
     return decorate

@@ -1,5 +1,7 @@
 """The pieces of which compiled kernels are made."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 
@@ -51,3 +53,9 @@ def test_the_first_of_equals_is_found() -> None:
     numbers = np.zeros(2000, np.float32)
     numbers[[600, 1500]] = 1
     assert find(numbers, np.float32(1)) == 600
+
+
+def test_code_is_compiled_even_where_no_cache_can_be_written() -> None:
+    namespace: dict[str, Callable[[float], float]] = {}
+    exec("def double(number):\n    return 2 * number", namespace)
+    assert compiled()(namespace["double"])(4.0) == 8.0

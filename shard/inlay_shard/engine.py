@@ -75,7 +75,7 @@ class Engine:
 
     def _embed_images(self, rows: list[Row], outcome: Outcome) -> list[Row]:
         """Embed what the rows come to; the rows whose images are there."""
-        if not any(row.sequence.features for row in rows):
+        if not any(_may_come_to_images(row) for row in rows):
             return rows
         failures: dict[int, RowFailed] = {}
         with outcome.timed("encode"):
@@ -241,3 +241,9 @@ class Engine:
                 sequence.append(token_id)
             if verdict.fate is not Fate.GOES_ON:
                 self._roster.forget(sequence.sequence_id)
+
+
+def _may_come_to_images(row: Row) -> bool:
+    """Whether the row computes a part of a prompt with images; the same on every rank."""
+    sequence = row.sequence
+    return sequence.features is not None and row.start < sequence.num_prompt_tokens

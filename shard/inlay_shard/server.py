@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 import sys
-import threading
 import traceback
 from concurrent.futures import Future
 from pathlib import Path
@@ -22,6 +21,7 @@ from inlay_shard.errors import CONFIGURATION_ERROR, ModelRefused
 from inlay_shard.features import FeatureCache
 from inlay_shard.image_workers import ImageWorkers
 from inlay_shard.images import ImageDesk
+from inlay_shard.parent import ParentWatch
 from inlay_shard.service import Served, ShardService
 from inlay_shard.startup import Ready, start
 from inlay_shard.worker import StepThread
@@ -35,13 +35,14 @@ GRACE_SECONDS = 1.0
 class Process:
     """One shard's process."""
 
-    def __init__(self, config: ShardConfig, workers: ImageWorkers) -> None:
+    def __init__(self, config: ShardConfig, workers: ImageWorkers, watch: ParentWatch) -> None:
         """To be made within a running event loop."""
         self._config = config
         self._loop = asyncio.get_running_loop()
         self._leaving: asyncio.Future[int] = self._loop.create_future()
         self._features = FeatureCache(config.max_features_bytes)
         self._workers = workers
+        self._watch = watch
         self._steps = StepThread(self._load, self._fail)
         images = ImageDesk(self._workers, self._features, config.model)
         self._service = ShardService(self._steps, images)
@@ -58,18 +59,14 @@ class Process:
             self._steps.start()
             return await self._leaving
         finally:
-            self._workers.stop()
             await server.stop(GRACE_SECONDS)
 
     def _watch_for_the_end(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._leave, 0)
-        if self._config.exits_with_parent:
-            threading.Thread(target=self._wait_for_parent, daemon=True).start()
+        self._watch.hand_over(self._leave_from_outside)
 
-    def _wait_for_parent(self) -> None:
-        while os.read(sys.stdin.fileno(), 4096):
-            pass
+    def _leave_from_outside(self) -> None:
         self._loop.call_soon_threadsafe(self._leave, 0)
 
     def _leave(self, exit_code: int) -> None:
@@ -154,6 +151,6 @@ def listen(server: grpc.aio.Server, address: str) -> None:
         os.umask(before)
 
 
-async def serve(config: ShardConfig, workers: ImageWorkers) -> int:
-    """Run one shard; the exit code. The workers end with it."""
-    return await Process(config, workers).run()
+async def serve(config: ShardConfig, workers: ImageWorkers, watch: ParentWatch) -> int:
+    """Run one shard; the exit code. Leaves, too, when the watch says that the parent is gone."""
+    return await Process(config, workers, watch).run()

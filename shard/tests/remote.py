@@ -76,7 +76,7 @@ class Rank:
         assert self.process.stdin is not None and self.process.stderr is not None
         self.process.stdin.close()
         try:
-            return self.process.wait(30)
+            return self.process.wait(60)
         finally:
             self.process.kill()
             self.process.wait()

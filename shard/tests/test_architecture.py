@@ -57,7 +57,7 @@ def test_unknown_type_is_refused(tmp_path: Path) -> None:
 def test_model_that_does_not_generate_is_refused(tmp_path: Path) -> None:
     path = make_tiny("llama", tmp_path) / "config.json"
     path.write_text(json.dumps({"model_type": "vit"}))
-    with pytest.raises(ModelRefused, match="models of type vit do not generate text"):
+    with pytest.raises(ModelRefused, match="no decoder of text for models of type vit"):
         auto_class(read_config(tmp_path))
 
 

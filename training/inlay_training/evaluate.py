@@ -40,8 +40,7 @@ from inlay_training.world import (
 
 SHIPPED = Path(__file__).parents[2] / "front" / "inlay" / "embedded_model"
 SCHEMA_KIND = "json under a schema"
-NOT_ASKED_FREELY = {SCHEMA_KIND}
-PROMISED = frozenset({"caption", "count", "color", "shape", "json", SCHEMA_KIND})
+NOT_PROMISED = frozenset({"what is there"})
 PROMISED_SHARE = 0.95
 BATCH = 50
 FORMS = ("plain", "chat", "picture last", "chat, picture last", "second turn")
@@ -122,7 +121,7 @@ def draw_cases(model: Model, num_scenes: int, rng: Random) -> list[Case]:
     """`num_scenes` cases of each kind, in every form in turn."""
     cases = []
     for kind in KINDS:
-        if kind in NOT_ASKED_FREELY:
+        if kind == SCHEMA_KIND:
             continue
         for n in range(num_scenes):
             cases.append(_draw_case(model, kind, FORMS[n % len(FORMS)], rng))
@@ -222,7 +221,7 @@ def _table(
         "caption": lambda case: case.kind == "caption",
         "count": lambda case: case.kind == "count",
         "json": lambda case: case.kind == "json",
-        "all promised": lambda case: case.kind in PROMISED,
+        "all promised": lambda case: case.kind not in NOT_PROMISED,
     }
     lines = [f"| {title} | {' | '.join(columns)} |", "| --- " * (len(columns) + 1) + "|"]
     for row in rows:
@@ -263,11 +262,11 @@ def main() -> int:
     for kind, by_form in by_kind.items():
         rights = [right for form in by_form.values() for right in form]
         cells = [_percent(sum(by_form[form]), len(by_form[form])) for form in FORMS]
-        promise = "yes" if kind in PROMISED else "no"
+        promise = "no" if kind in NOT_PROMISED else "yes"
         print(
             f"| {kind} | {' | '.join(cells)} | {_percent(sum(rights), len(rights))} | {promise} |"
         )
-        if kind in PROMISED and sum(rights) < PROMISED_SHARE * len(rights):
+        if kind not in NOT_PROMISED and sum(rights) < PROMISED_SHARE * len(rights):
             missed.append(kind)
     num_right, num_asked = share_under_schema(model, arguments.scenes, rng)
     print(f"| {SCHEMA_KIND} {'| ' * len(FORMS)}| {_percent(num_right, num_asked)} | yes |")
