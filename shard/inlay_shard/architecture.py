@@ -37,7 +37,9 @@ def auto_class(config: PretrainedConfig) -> Any:
     for candidate in (AutoModelForImageTextToText, AutoModelForCausalLM):
         if type(config) in candidate._model_mapping:
             return candidate
-    raise ModelRefused(f"transformers has no decoder of text for models of type {config.model_type}")
+    raise ModelRefused(
+        f"transformers has no decoder of text for models of type {config.model_type}"
+    )
 
 
 def check(config: PretrainedConfig, num_ranks: int) -> None:

@@ -56,6 +56,11 @@ class Engine:
     def __repr__(self) -> str:
         return f"Engine({self._roster}, {self._pool})"
 
+    def warm_up(self) -> None:
+        """Compile what is compiled at its first use, before a client would wait for it."""
+        if self._ranks.rank == 0:
+            self._sampler.warm_up(self._network.dtype)
+
     def reset(self) -> None:
         """Forget every sequence. Blocks need no clearing: a row reads only what it wrote."""
         self._roster.clear()

@@ -69,6 +69,7 @@ def start(
         vocab_size=vocab_size,
         eos_token_ids=eos_token_ids,
     )
+    engine.warm_up()
     told = facts.describe(
         config, network, pool, texts, vocab_size=vocab_size, takes_images=takes_images()
     )
