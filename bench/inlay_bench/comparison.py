@@ -11,6 +11,8 @@ from inlay_bench.progress import Progress
 from inlay_bench.prompts import Prompt, make_prompts
 from inlay_bench.shape import ModelShape
 
+NUM_WARM_UP_TOKENS = 4
+
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
@@ -25,7 +27,8 @@ class Comparison:
     async def run(self, case: Case) -> list[Round]:
         """The measured rounds. Raises BenchFailed."""
         prompts = self.prompts(case, "warm-up")
-        await self.run_round(case, prompts, is_ours_first=True)
+        for side in (self.inlay, self.generate):
+            await side.answer(prompts, NUM_WARM_UP_TOKENS)
         self.progress.advance(f"{case}: warmed up")
         rounds = []
         for index in range(self.options.num_rounds):

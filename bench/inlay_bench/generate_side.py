@@ -19,7 +19,7 @@ from inlay_bench.generate_calls import (
     Ready,
     Reply,
 )
-from inlay_bench.processes import stop, thread_environment
+from inlay_bench.processes import child_environment, stop
 from inlay_bench.prompts import Prompt
 
 LONGEST_LINE = 2**28  # bytes
@@ -73,7 +73,7 @@ async def start_generate(folder: Path, dtype: str, num_threads: int) -> AsyncIte
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         limit=LONGEST_LINE,
-        env=thread_environment(num_threads),
+        env=child_environment(num_threads),
     )
     try:
         side = GenerateSide(process)

@@ -28,8 +28,8 @@ class BenchOptions:
     num_prompt_tokens: int = 128
     """Of every prompt, its picture included."""
     num_new_tokens: int = 64
-    """Of every answer."""
-    num_rounds: int = 5
+    """Of every answer; at least 2, as the time between two tokens is measured."""
+    num_rounds: int = 3
     """Measured rounds of each case; one more comes before, unmeasured."""
     num_threads: int = 1
     """Threads that compute, on either side; the router and the load client come on top."""
@@ -68,8 +68,8 @@ def make_parser() -> argparse.ArgumentParser:
     add("--kinds", type=kinds, metavar="K,…", help="text,image (both)")
     add("--streams", dest="stream_counts", type=counts, metavar="N,…", help="at a time (1,8,32)")
     add("--prompt-tokens", dest="num_prompt_tokens", type=count, metavar="N", help="(128)")
-    add("--new-tokens", dest="num_new_tokens", type=count, metavar="N", help="(64)")
-    add("--rounds", dest="num_rounds", type=count, metavar="N", help="measured rounds a case (5)")
+    add("--new-tokens", dest="num_new_tokens", type=two_or_more, metavar="N", help="(64)")
+    add("--rounds", dest="num_rounds", type=count, metavar="N", help="measured rounds a case (3)")
     add("--threads", dest="num_threads", type=count, metavar="N", help="(cores of this process)")
     add("--folder", type=Path, help="for results and logs (.bench)")
     add("--model-cache", type=Path, metavar="DIR", help="where the model is kept (.bench)")
@@ -103,6 +103,16 @@ def counts(text: str) -> tuple[int, ...]:
 
 def count(text: str) -> int:
     """A whole number of at least 1."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"is a whole number of at least 1. Given: {text}")
+    return whole_number(text, smallest=1)
+
+
+def two_or_more(text: str) -> int:
+    """A whole number of at least 2."""
+    return whole_number(text, smallest=2)
+
+
+def whole_number(text: str, smallest: int) -> int:
+    """A number written in digits, not below `smallest`."""
+    if not text.isdecimal() or int(text) < smallest:
+        raise argparse.ArgumentTypeError(f"is a whole number of at least {smallest}. Given: {text}")
     return int(text)

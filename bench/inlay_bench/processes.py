@@ -2,14 +2,20 @@
 
 import asyncio
 import os
+import sys
 
 STOP_SECONDS = 20
 
 
-def thread_environment(num_threads: int) -> dict[str, str]:
-    """The environment for a process whose parallel loops take `num_threads` threads."""
+def child_environment(num_threads: int) -> dict[str, str]:
+    """For a process that imports what we import and computes on `num_threads` threads."""
     threads = str(num_threads)
-    return {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        "OMP_NUM_THREADS": threads,
+        "MKL_NUM_THREADS": threads,
+    }
 
 
 async def stop(process: asyncio.subprocess.Process) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from inlay_bench.batch import Batch, BenchFailed
-from inlay_bench.processes import stop, thread_environment
+from inlay_bench.processes import child_environment, stop
 from inlay_bench.prompts import Prompt
 from inlay_bench.stream_client import StreamFailed, ask_together
 
@@ -53,7 +53,7 @@ async def start_server(
             *command,
             stdout=asyncio.subprocess.PIPE,
             stderr=log_file,
-            env=thread_environment(num_threads),
+            env=child_environment(num_threads),
         )
         try:
             host, port = await ready_address(process, log)

@@ -28,6 +28,7 @@ def test_quick_gives_way() -> None:
     ("arguments", "words"),
     [
         (["--streams", "1,0"], "is a whole number of at least 1. Given: 0"),
+        (["--new-tokens", "1"], "is a whole number of at least 2. Given: 1"),
         (["--rounds", "many"], "is a whole number of at least 1. Given: many"),
         (["--dtype", "float64"], "is one of bfloat16, float32. Given: float64"),
     ],

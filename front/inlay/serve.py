@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--dtype",
         choices=["auto", "float32", "bfloat16", "float16"],
         default="auto",
-        help="type of weights and computation (auto: as the weights are stored)",
+        help="type of weights and computation (auto: as stored; float32 for small models on a CPU)",
     )
     shards.add_argument(
         "--device", choices=["auto", "cpu", "cuda"], default="auto", help="where shards compute"

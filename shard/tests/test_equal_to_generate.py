@@ -8,9 +8,8 @@ import pytest
 from driver import Driver, Reference, Running, Shard, picture, start_shard
 from tiny_models import FAMILIES, TAKE_IMAGES, make_tiny
 
+from inlay.model_folder import EMBEDDED_MODEL
 from inlay_shard.preparation import Piece
-
-EMBEDDED_MODEL = Path(__file__).parents[2] / "inlay" / "inlay" / "embedded_model"
 
 
 @dataclass
