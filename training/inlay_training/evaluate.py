@@ -246,6 +246,7 @@ def main() -> int:
     parser.add_argument("--bfloat16", action="store_true", help="compute in bfloat16")
     parser.add_argument("--errors", action="store_true", help="print wrong answers")
     arguments = parser.parse_args()
+    torch.set_num_threads(1)  # the model is too small to be split: two threads take longer
     rng = Random(f"evaluate {arguments.seed}")
     model = Model(arguments.model, torch.bfloat16 if arguments.bfloat16 else torch.float32)
     cases = draw_cases(model, arguments.scenes, rng)
