@@ -17,7 +17,7 @@ from inlay_router.steps import Draft, StepStream
 class BatchLimits:
     """How much one step and the queue may hold; the size of the KV pool comes from the shard."""
 
-    max_batch_prefill_tokens: int = 4096
+    max_batch_prefill_tokens: int = 512
     """Prompt tokens that one step computes; longer prompts are cut into chunks."""
     max_batch_size: int = 128
     """Sequences that run at a time."""

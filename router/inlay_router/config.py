@@ -31,8 +31,9 @@ class RouterConfig:
     """Longest prompt in tokens; None for one less than `max_total_tokens`."""
     max_total_tokens: int | None = None
     """Longest prompt and answer together; None for what the model and its KV pool hold."""
-    max_batch_prefill_tokens: int = 4096
-    """Prompt tokens that one step computes."""
+    max_batch_prefill_tokens: int = 512
+    """Prompt tokens that one step computes. A CPU is busy with 512 for most of a second, in which
+    running streams wait; a GPU takes several thousand in the time of a few decode steps."""
     max_batch_size: int = 128
     """Sequences that run at a time."""
     payload_limit: int = 32 * 1024 * 1024
