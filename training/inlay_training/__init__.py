@@ -1,1 +1,1 @@
-"""Draws a small world of colored shapes and trains the model that Inlay ships on it."""
+"""Draws a small world of colored shapes and trains the model that inlay ships on it."""
