@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, decoders, models, pre_tokenizers
 from tokenizers import Tokenizer as FastTokenizer
@@ -103,14 +103,21 @@ def test_joined_pieces_are_what_the_library_decodes(name: str, data: st.DataObje
     assert "".join(pushed(tokenizer, "a", ids)).lstrip(" ") == expected.lstrip(" ")
 
 
+HALF_A_SURROGATE = [169, 94]
+"""The bytes ED A1: Python waits for a third, the library knows already that none can follow."""
+
+
 @settings(deadline=None)
 @given(ids=st.lists(st.integers(0, 261), max_size=30))
+@example(ids=HALF_A_SURROGATE)
 def test_any_byte_level_ids_give_what_the_library_decodes(ids: list[int]) -> None:
     tokenizer = BY_BYTES["byte_level"]
     text = "".join(pushed(tokenizer, "", ids))
     whole = tokenizer.decode(ids)
     assert whole.startswith(text)
-    assert whole[len(text) :] in ("", "\ufffd"), "only a character that is incomplete may miss"
+    missing = whole[len(text) :]
+    is_half_a_surrogate = missing == "\ufffd" * 2 and ids[-2] == HALF_A_SURROGATE[0]
+    assert missing in ("", "\ufffd") or is_half_a_surrogate, "only an incomplete character may miss"
 
 
 @pytest.mark.parametrize("name", ALL)
