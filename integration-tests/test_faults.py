@@ -45,6 +45,21 @@ def test_streams_survive_the_death_of_a_shard() -> None:
         assert server.stop() == 0
 
 
+def test_a_shard_that_hangs_is_started_again() -> None:
+    with (
+        serve("--dtype", "float32", "--step-timeout", "4") as server,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        undisturbed = list(pool.map(lambda job: collect(server, *job), jobs()[:2]))
+        running = [pool.submit(collect, server, *job) for job in jobs()[:2]]
+        (shard,) = server.children("inlay_shard")
+        next(stream(server, "a b c", **LONG))
+        shard.send_signal(signal.SIGSTOP)
+        wait_until(lambda: is_replaced(server, "inlay_shard", shard.pid))
+        assert [future.result() for future in running] == undisturbed
+        assert server.stop() == 0
+
+
 def is_replaced(server: Server, module: str, old_pid: int) -> bool:
     return [child.pid for child in server.children(module)] not in ([], [old_pid])
 

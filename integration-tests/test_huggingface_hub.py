@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from typing import Any
 
 import pytest
 from harness import EXAMPLES, Server, data_uri
@@ -112,3 +113,68 @@ def test_async(server: Server) -> None:
     assert plain == ANSWER
     assert "".join(pieces) == ANSWER + END
     assert isinstance(json.loads(constrained)["count"], int)
+
+
+SAMPLING: dict[str, Any] = {
+    "temperature": 0.7,
+    "top_k": 20,
+    "top_p": 0.9,
+    "typical_p": 0.95,
+    "repetition_penalty": 1.1,
+    "frequency_penalty": 0.1,
+    "watermark": True,
+    "truncate": 100,
+    "max_new_tokens": 8,
+    "seed": 3,
+}
+
+
+def test_every_parameter_is_taken(client: InferenceClient) -> None:
+    first = client.text_generation("Hello", details=True, top_n_tokens=3, **SAMPLING)
+    second = client.text_generation("Hello", details=True, top_n_tokens=3, **SAMPLING)
+    assert first.generated_text == second.generated_text
+    assert first.details is not None
+    assert first.details.seed == 3
+
+
+def test_the_best_of_several_comes_with_the_others(client: InferenceClient) -> None:
+    output = client.text_generation(
+        "Hello", do_sample=True, best_of=2, details=True, max_new_tokens=5
+    )
+    assert output.details is not None
+    assert output.details.best_of_sequences is not None
+    (other,) = output.details.best_of_sequences
+    assert other.generated_tokens <= 5
+
+
+def test_a_stop_sequence_ends_the_answer(client: InferenceClient) -> None:
+    output = client.text_generation(PROMPT, max_new_tokens=30, stop=["circle"], details=True)
+    assert output.generated_text == "a red circle"
+    assert output.details is not None
+    assert output.details.finish_reason == "stop_sequence"
+
+
+def test_the_prompt_is_given_back_when_asked_for(client: InferenceClient) -> None:
+    answer = client.text_generation("Hello", max_new_tokens=3, return_full_text=True)
+    assert answer.startswith("Hello")
+
+
+def test_async_details(server: Server) -> None:
+    async def scenario() -> tuple[str | None, str | None]:
+        client = AsyncInferenceClient(server.url)
+        stream = await client.text_generation(PROMPT, max_new_tokens=30, stream=True, details=True)
+        *_, last = [event async for event in stream]
+        with pytest.raises(ValidationError, match="top_p"):
+            await client.text_generation(PROMPT, top_p=1.5)
+        await client.close()
+        assert last.details is not None
+        return last.generated_text, last.details.finish_reason
+
+    assert asyncio.run(scenario()) == (ANSWER, "eos_token")
+
+
+def test_the_endpoint_describes_itself(server: Server) -> None:
+    client = InferenceClient(server.url, provider="hf-inference")
+    info = client.get_endpoint_info()
+    assert info["model_pipeline_tag"] == "image-text-to-text"
+    assert client.health_check()

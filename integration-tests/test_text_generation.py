@@ -29,3 +29,11 @@ def test_every_call_of_the_client(server: Server, tmp_path: Path) -> None:
     assert report["finish_reason"] == "eos_token"
     assert report["num_prefill"] > 10
     assert "`inputs` tokens + `max_new_tokens` must be <=" in report["refusal"]
+    assert report["first_prefill_logprob"] is None
+    assert report["sampled"].startswith("Hello there, world")
+    assert report["sampled_stream"] == report["async_sampled"] == report["sampled"]
+    assert report["seed"] == 0
+    assert report["num_others"] == 1
+    assert report["num_top_tokens"] == [3] * 4
+    assert report["regex"].isdigit()
+    assert isinstance(json.loads(report["json"])["count"], int)

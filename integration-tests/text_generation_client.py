@@ -10,6 +10,24 @@ from pathlib import Path
 
 from text_generation import AsyncClient, Client  # type: ignore[import-not-found]
 from text_generation.errors import ValidationError  # type: ignore[import-not-found]
+from text_generation.types import Grammar, GrammarType  # type: ignore[import-not-found]
+
+SAMPLING = {
+    "do_sample": True,
+    "temperature": 0.5,
+    "top_k": 10,
+    "top_p": 0.9,
+    "typical_p": 0.9,
+    "repetition_penalty": 1.2,
+    "frequency_penalty": 0.1,
+    "truncate": 5,
+    "watermark": True,
+    "return_full_text": True,
+    "stop_sequences": ["test"],
+    "max_new_tokens": 10,
+    "seed": 0,
+}
+"""What TGI's own integration tests send with every parameter."""
 
 
 async def in_async(url: str, prompt: str) -> dict[str, object]:
@@ -17,9 +35,31 @@ async def in_async(url: str, prompt: str) -> dict[str, object]:
     client = AsyncClient(url, timeout=60)
     response = await client.generate(prompt, max_new_tokens=30)
     events = [event async for event in client.generate_stream(prompt, max_new_tokens=30)]
+    sampled = await client.generate("Hello there, world", **SAMPLING)
     return {
         "async_text": response.generated_text,
         "async_stream": "".join(e.token.text for e in events if not e.token.special),
+        "async_sampled": sampled.generated_text,
+    }
+
+
+def refusal_of(client: Client) -> str:
+    """The words of an error, as the client raises it."""
+    try:
+        client.generate("Hello", max_new_tokens=10_000_000)
+    except ValidationError as error:
+        return str(error)
+    return ""
+
+
+def constrained(client: Client, prompt: str) -> dict[str, str]:
+    """Answers held to a grammar of each kind."""
+    schema = {"type": "object", "properties": {"count": {"type": "integer"}}, "required": ["count"]}
+    regex = Grammar(type=GrammarType.Regex, value="[0-9]{3}")
+    json_schema = Grammar(type=GrammarType.Json, value=schema)
+    return {
+        "regex": client.generate(prompt, max_new_tokens=10, grammar=regex).generated_text,
+        "json": client.generate(prompt, max_new_tokens=30, grammar=json_schema).generated_text,
     }
 
 
@@ -28,18 +68,24 @@ def main(url: str, prompt: str) -> dict[str, object]:
     client = Client(url, timeout=60)
     response = client.generate(prompt, max_new_tokens=30, decoder_input_details=True)
     events = list(client.generate_stream(prompt, max_new_tokens=30))
-    try:
-        client.generate(prompt, max_new_tokens=10_000_000)
-        refusal = ""
-    except ValidationError as error:
-        refusal = str(error)
+    sampled = client.generate("Hello there, world", **SAMPLING)
+    best = client.generate("Hello", do_sample=True, best_of=2, max_new_tokens=5)
+    likeliest = client.generate("Hello", max_new_tokens=4, top_n_tokens=3)
+    sampled_events = list(client.generate_stream("Hello there, world", **SAMPLING))
     return {
         "text": response.generated_text,
         "finish_reason": response.details.finish_reason.value,
         "num_prefill": len(response.details.prefill),
+        "first_prefill_logprob": response.details.prefill[0].logprob,
         "stream": "".join(event.token.text for event in events if not event.token.special),
         "stream_text": events[-1].generated_text,
-        "refusal": refusal,
+        "sampled": sampled.generated_text,
+        "sampled_stream": sampled_events[-1].generated_text,
+        "seed": sampled.details.seed,
+        "num_others": len(best.details.best_of_sequences),
+        "num_top_tokens": [len(tops) for tops in likeliest.details.top_tokens],
+        "refusal": refusal_of(client),
+        **constrained(client, prompt),
         **asyncio.run(in_async(url, prompt)),
     }
 

@@ -15,7 +15,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from inlay_bench.shape import BENCH_SHAPE, ModelShape
+from inlay_bench.shape import SHAPES, ModelShape
 from inlay_bench.vocabulary import (
     AROUND_IMAGE,
     END,
@@ -148,10 +148,12 @@ def build_processor(tokenizer: PreTrainedTokenizerFast, shape: ModelShape) -> Id
 
 
 def main() -> None:
-    """Makes the bench's model in the folder named on the command line."""
+    """Makes a model of the bench's in the folder named on the command line."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("folder", type=Path)
-    make_model(parser.parse_args().folder, BENCH_SHAPE)
+    parser.add_argument("--shape", choices=tuple(SHAPES), default="bench")
+    options = parser.parse_args()
+    make_model(options.folder, SHAPES[options.shape])
 
 
 if __name__ == "__main__":

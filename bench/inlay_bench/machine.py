@@ -1,11 +1,16 @@
 """Measures how fast this machine reads memory and multiplies."""
 
+import argparse
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 
+import msgspec
 import torch
 
 from inlay_bench.floor import MachineSpeed
+from inlay_bench.processes import child_environment
 
 NUM_BYTES = 2**29  # far larger than any cache
 MATRIX_SIDE = 2048
@@ -34,3 +39,26 @@ def timed_seconds(work: Callable[[], object]) -> float:
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
+
+
+def measured_apart(dtype: str, num_threads: int) -> MachineSpeed:
+    """The same in a process of its own, so that the caller's threads stay as they are."""
+    command = [sys.executable, "-m", "inlay_bench.machine", dtype, str(num_threads)]
+    environment = child_environment(num_threads)
+    done = subprocess.run(command, capture_output=True, check=True, env=environment)
+    return msgspec.json.decode(done.stdout, type=MachineSpeed)
+
+
+def main() -> None:
+    """Writes the speed as a line of JSON."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("dtype")
+    parser.add_argument("num_threads", type=int)
+    options = parser.parse_args()
+    torch.set_num_threads(options.num_threads)
+    speed = measure_machine(getattr(torch, options.dtype))
+    sys.stdout.buffer.write(msgspec.json.encode(speed) + b"\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from inlay_bench.batch import Batch, BenchFailed
 from inlay_bench.processes import child_environment, stop
 from inlay_bench.prompts import Prompt
-from inlay_bench.stream_client import StreamFailed, ask_together
+from inlay_bench.stream_client import Stream, StreamFailed, ask_together
 
 READY_LINE = "inlay is ready: "
 START_SECONDS = 300
@@ -20,16 +20,12 @@ class ServerSide:
     """A server that answers at `host`:`port`."""
 
     def __init__(self, host: str, port: int) -> None:
-        self._host = host
-        self._port = port
+        self.host = host
+        self.port = port
 
     async def answer(self, prompts: Sequence[Prompt], num_new_tokens: int) -> Batch:
         """One stream a prompt, all opened together. Raises BenchFailed."""
-        questions = [prompt.markdown for prompt in prompts]
-        try:
-            streams = await ask_together(self._host, self._port, questions, num_new_tokens)
-        except (StreamFailed, OSError) as error:
-            raise BenchFailed(f"a stream failed: {error}") from error
+        streams = await self.ask([prompt.markdown for prompt in prompts], num_new_tokens)
         return Batch(
             first_token_seconds=tuple(stream.first_token_seconds for stream in streams),
             last_token_seconds=tuple(stream.last_token_seconds for stream in streams),
@@ -37,17 +33,31 @@ class ServerSide:
             texts=tuple(stream.text for stream in streams),
         )
 
+    async def ask(
+        self,
+        inputs: Sequence[str],
+        num_new_tokens: int,
+        parameters: Mapping[str, object] | None = None,
+    ) -> list[Stream]:
+        """One stream for each of `inputs`, all opened together. Raises BenchFailed."""
+        try:
+            return await ask_together(self.host, self.port, inputs, num_new_tokens, parameters)
+        except (StreamFailed, OSError) as error:
+            raise BenchFailed(f"a stream failed: {error}") from error
+
 
 @asynccontextmanager
 async def start_server(
-    folder: Path, dtype: str, num_threads: int, log: Path
+    folder: Path, dtype: str, num_threads: int, log: Path, arguments: Sequence[str] = ()
 ) -> AsyncIterator[ServerSide]:
     """A serving inlay, for as long as the context lasts; its words go to `log`.
+
+    `arguments` are further flags of `inlay serve`.
 
     Raises BenchFailed.
     """
     command = [sys.executable, "-m", "inlay.cli", "serve", str(folder), "--port", "0"]
-    command += ["--dtype", dtype, "--num-threads", str(num_threads)]
+    command += ["--dtype", dtype, "--num-threads", str(num_threads), *arguments]
     with log.open("wb") as log_file:
         process = await asyncio.create_subprocess_exec(
             *command,

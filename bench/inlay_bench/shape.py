@@ -48,6 +48,14 @@ class VisionShape:
         """Image tokens of one picture, its surrounding marks left out."""
         return (self.image_side // self.patch_side // self.scale_factor) ** 2
 
+    @property
+    def image_flops(self) -> int:
+        """Multiplications and additions that the encoder needs for one picture."""
+        num_patches = (self.image_side // self.patch_side) ** 2
+        weights = 4 * self.hidden_size**2 + 2 * self.hidden_size * self.intermediate_size
+        attention = 2 * num_patches * self.hidden_size
+        return 2 * num_patches * self.num_layers * (weights + attention)
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelShape:
@@ -89,3 +97,21 @@ BENCH_SHAPE = ModelShape(
     seed=1,
 )
 """The text tower of SmolVLM-256M with a small eye."""
+
+SMOLVLM_SHAPE = ModelShape(
+    text=BENCH_SHAPE.text,
+    vision=VisionShape(
+        num_layers=12,
+        hidden_size=768,
+        intermediate_size=3072,
+        num_heads=12,
+        image_side=512,
+        patch_side=16,
+        scale_factor=4,
+    ),
+    max_positions=4096,
+    seed=1,
+)
+"""SmolVLM-256M, its eye included."""
+
+SHAPES = {"bench": BENCH_SHAPE, "smolvlm": SMOLVLM_SHAPE}

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,20 +19,34 @@ class StreamFailed(Exception):
 class Stream:
     """One answer of `/generate_stream`; times are seconds since all streams were asked."""
 
-    first_token_seconds: float
-    last_token_seconds: float
+    arrivals: tuple[float, ...]
+    """When each event was there."""
     token_ids: tuple[int, ...]
     text: str
 
+    @property
+    def first_token_seconds(self) -> float:
+        """When the first event was there."""
+        return self.arrivals[0]
+
+    @property
+    def last_token_seconds(self) -> float:
+        """When the last event was there."""
+        return self.arrivals[-1]
+
 
 async def ask_together(
-    host: str, port: int, inputs: Sequence[str], num_new_tokens: int
+    host: str,
+    port: int,
+    inputs: Sequence[str],
+    num_new_tokens: int,
+    parameters: Mapping[str, object] | None = None,
 ) -> list[Stream]:
     """Open one connection for each of `inputs` at once, and wait for all answers.
 
-    Raises StreamFailed and OSError.
+    `parameters` come on top of the number of tokens. Raises StreamFailed and OSError.
     """
-    requests = [encode_request(host, text, num_new_tokens) for text in inputs]
+    requests = [encode_request(host, text, num_new_tokens, parameters or {}) for text in inputs]
     loop = asyncio.get_running_loop()
     start = time.perf_counter()
     connecting = [
@@ -44,10 +58,12 @@ async def ask_together(
     return [receiver.stream(start) for receiver in receivers]
 
 
-def encode_request(host: str, text: str, num_new_tokens: int) -> bytes:
+def encode_request(
+    host: str, text: str, num_new_tokens: int, parameters: Mapping[str, object]
+) -> bytes:
     """One whole HTTP request, greedy."""
-    parameters = {"max_new_tokens": num_new_tokens, "do_sample": False}
-    body = msgspec.json.encode({"inputs": text, "parameters": parameters})
+    basics = {"max_new_tokens": num_new_tokens, "do_sample": False}
+    body = msgspec.json.encode({"inputs": text, "parameters": {**basics, **parameters}})
     head = (
         f"POST /generate_stream HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n"
         f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
@@ -62,21 +78,33 @@ class Receiver(asyncio.Protocol):
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._request = request
         self._received: list[bytes] = []
-        self._first_token_time = 0.0
-        self._last_token_time = 0.0
+        self._arrivals: list[float] = []
+
+    @property
+    def arrivals(self) -> Sequence[float]:
+        """When each event so far was there: `time.perf_counter()` seconds."""
+        return self._arrivals
+
+    @property
+    def response(self) -> bytes:
+        """What came so far."""
+        return b"".join(self._received)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Sends the request at once."""
-        assert isinstance(transport, asyncio.WriteTransport)
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
         transport.write(self._request)
+
+    def hang_up(self) -> None:
+        """Want no more of the answer."""
+        self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Called for each event of each stream: no parsing here."""
+        now = time.perf_counter()
         self._received.append(data)
-        if EVENT in data:
-            self._last_token_time = time.perf_counter()
-            if not self._first_token_time:
-                self._first_token_time = self._last_token_time
+        self._arrivals += [now] * data.count(EVENT)
 
     def connection_lost(self, error: Exception | None) -> None:
         """Wakes up whoever waits for the answer."""
@@ -85,10 +113,9 @@ class Receiver(asyncio.Protocol):
 
     def stream(self, start: float) -> Stream:
         """What came, read now. Raises StreamFailed."""
-        token_ids, text = read_answer(b"".join(self._received))
+        token_ids, text = read_answer(self.response)
         return Stream(
-            first_token_seconds=self._first_token_time - start,
-            last_token_seconds=self._last_token_time - start,
+            arrivals=tuple(arrival - start for arrival in self._arrivals),
             token_ids=token_ids,
             text=text,
         )
@@ -106,6 +133,20 @@ def read_answer(response: bytes) -> tuple[tuple[int, ...], str]:
     if not events or events[-1].get("generated_text") is None:
         raise StreamFailed(f"the last event has no generated_text: {body[-300:].decode()}")
     return tuple(event["token"]["id"] for event in events), events[-1]["generated_text"]
+
+
+def read_token_ids(response: bytes) -> tuple[int, ...]:
+    """Token ids of an answer that was hung up: of the events that are there whole.
+
+    Raises StreamFailed for an error, or a status other than 200.
+    """
+    head, _, body = response.partition(b"\r\n\r\n")
+    if not head.lower().startswith(b"http/1.1 200"):
+        raise StreamFailed(response.decode(errors="replace"))
+    if b"transfer-encoding: chunked" in head.lower():
+        body = join_chunks(body)
+    whole = body[: body.rfind(b"\n\n") + 1]
+    return tuple(event["token"]["id"] for event in read_events(whole))
 
 
 def join_chunks(body: bytes) -> bytes:

@@ -1,10 +1,14 @@
 """The `inlay` command."""
 
 import argparse
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from inlay import __version__, serve
+from inlay import __version__, serve, tgi_flags
+from inlay.environment import environment
+from inlay.launcher import report
+from inlay_router.logs import set_up_logging
 
 DESCRIPTION = """\
 inlay: a streaming generation server for vision-language and text models.
@@ -15,11 +19,32 @@ Serve MODEL over HTTP. Without MODEL, a small vision-language model that ships w
 
   inlay serve
   inlay serve HuggingFaceTB/SmolVLM-256M-Instruct --port 8080
-  inlay serve ./a/local/folder --num-shard 2"""
+  inlay serve ./a/local/folder --num-shard 2
+
+Flags of TGI's launcher and its environment variables (MODEL_ID, NUM_SHARD, MAX_TOTAL_TOKENS, …)
+are taken too: docs/tgi-compatibility.md lists them. A flag wins over a variable."""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit code."""
+def main(argv: Sequence[str] | None = None, variables: Mapping[str, str] = os.environ) -> int:
+    """Run the command line; the exit code. TGI's variables among `variables` stand for flags."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ["serve"]:
+        words[1:1] = tgi_flags.from_environment(variables, words)
+    parser = _parser()
+    options = parser.parse_args(words)
+    if options.command is None:
+        parser.print_help()
+        return 2
+    if options.env:
+        print(environment())
+        return 0
+    set_up_logging("inlay", is_json=options.has_json_logs)
+    for line in tgi_flags.ignored(options, variables):
+        report(line)
+    return serve.serve(options)
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="inlay", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -33,11 +58,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     serve.add_arguments(server)
-    options = parser.parse_args(argv)
-    if options.command is None:
-        parser.print_help()
-        return 2
-    return serve.serve(options)
+    server.add_argument(
+        "-e", "--env", action="store_true", help="say what this machine has, and exit"
+    )
+    return parser
 
 
 if __name__ == "__main__":

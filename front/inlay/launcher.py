@@ -5,6 +5,7 @@ ends, SIGKILL included, the pipe closes and the children leave.
 """
 
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -14,6 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from inlay.backoff import RestartPolicy, Restarts
+
+_log = logging.getLogger("inlay")
 
 CONFIGURATION_ERROR = 78
 """Exit code (`EX_CONFIG`) of a child that will fail the same way however often it is started."""
@@ -132,7 +135,7 @@ def free_port() -> int:
 
 def report(message: str) -> None:
     """Say something to the person who runs the server."""
-    print(f"inlay: {message}", file=sys.stderr, flush=True)
+    _log.warning("%s", message)
 
 
 async def run(router: Group, replica: Group, drain_seconds: float) -> int:

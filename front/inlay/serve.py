@@ -2,11 +2,12 @@
 
 import argparse
 import asyncio
+import os
 import socket
 import tempfile
 from collections.abc import Callable, Sequence
 
-from inlay import launcher
+from inlay import launcher, tgi_flags
 from inlay.backoff import RestartPolicy
 from inlay.launcher import Command, Group, free_port
 from inlay.model_folder import ModelFolder, ModelNotFound, find_model
@@ -24,7 +25,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MODEL",
         help="a folder, or a hub id (default: the small vision-language model that ships here)",
     )
+    parser.add_argument("--model-id", metavar="MODEL", help="the same, as TGI has it")
     parser.add_argument("--revision", help="branch, tag or commit of the hub repository")
+    parser.add_argument(
+        "--huggingface-hub-cache",
+        metavar="FOLDER",
+        help="where downloaded models lie (the hub's own)",
+    )
     shards = parser.add_argument_group("model and shards")
     shards.add_argument(
         "--num-shard", type=positive, default=1, metavar="N", help="processes to split it over (1)"
@@ -42,12 +49,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--num-blocks", type=positive, metavar="N", help="blocks of the KV pool (from free memory)"
     )
     shards.add_argument(
+        "--max-batch-total-tokens",
+        type=positive,
+        metavar="N",
+        help="the same in tokens: N / block size blocks",
+    )
+    shards.add_argument(
         "--block-size", type=positive, default=16, metavar="N", help="tokens of a block (16)"
     )
     shards.add_argument(
         "--num-threads", type=positive, metavar="N", help="CPU threads of a shard (cores / shards)"
     )
+    shards.add_argument(
+        "--image-workers",
+        type=positive,
+        metavar="N",
+        help="processes of a shard that prepare images (a quarter of its cores)",
+    )
+    shards.add_argument(
+        "--image-cache-bytes",
+        type=positive,
+        metavar="N",
+        help="memory for embeddings of images that come again (from free memory)",
+    )
+    shards.add_argument(
+        "--max-batch-images",
+        type=positive,
+        default=8,
+        metavar="N",
+        help="images that are embedded together (8)",
+    )
     router_arguments.add_arguments(parser)
+    parser.add_argument_group("access").add_argument(
+        "--api-key", metavar="KEY", help="what clients must show as `Authorization: Bearer KEY`"
+    )
+    tgi_flags.add_arguments(parser)
 
 
 def positive(text: str) -> int:
@@ -61,7 +97,9 @@ def positive(text: str) -> int:
 def serve(options: argparse.Namespace) -> int:
     """Serve until a signal; the exit code."""
     try:
-        model = find_model(options.model, options.revision)
+        if options.huggingface_hub_cache is not None:
+            os.environ["HF_HUB_CACHE"] = options.huggingface_hub_cache
+        model = find_model(options.model or options.model_id, options.revision)
         listener = listen(options.host, options.port)
     except (ModelNotFound, CannotListen) as error:
         launcher.report(str(error))
@@ -126,11 +164,20 @@ def shard_arguments(
     arguments += ["--rank", str(rank), "--num-shard", str(options.num_shard)]
     arguments += ["--dtype", options.dtype, "--device", options.device]
     arguments += ["--block-size", str(options.block_size), "--exit-with-parent"]
-    arguments += ["--max-batch-tokens", str(options.max_batch_prefill_tokens)]
-    if options.num_blocks is not None:
-        arguments += ["--num-blocks", str(options.num_blocks)]
+    if options.max_batch_prefill_tokens is not None:
+        arguments += ["--max-batch-tokens", str(options.max_batch_prefill_tokens)]
+    num_blocks = options.num_blocks
+    if num_blocks is None and options.max_batch_total_tokens is not None:
+        num_blocks = max(1, options.max_batch_total_tokens // options.block_size)
+    if num_blocks is not None:
+        arguments += ["--num-blocks", str(num_blocks)]
     if options.num_threads is not None:
         arguments += ["--num-threads", str(options.num_threads)]
+    arguments += ["--max-batch-images", str(options.max_batch_images)]
+    if options.image_workers is not None:
+        arguments += ["--image-workers", str(options.image_workers)]
+    if options.image_cache_bytes is not None:
+        arguments += ["--image-cache-bytes", str(options.image_cache_bytes)]
     return tuple(arguments)
 
 
@@ -146,7 +193,7 @@ def router_commands(
         name="router",
         module="inlay_router",
         arguments=tuple(arguments),
-        environment=QUIET,
+        environment=QUIET if options.api_key is None else {**QUIET, "API_KEY": options.api_key},
         inherited_fds=(listener.fileno(),),
     )
     return lambda: [command]

@@ -97,9 +97,9 @@ def test_a_signal_ends_both_groups_and_exits_with_0(folder: Path) -> None:
 
 
 def test_a_group_that_gives_up_ends_the_server_with_1(
-    folder: Path, capfd: pytest.CaptureFixture[str]
+    folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     router = group(child(folder, "router2", "sys.stdin.read()"))
     replica = group(child(folder, "shard2", f"sys.exit({CONFIGURATION_ERROR})"))
     assert asyncio.run(run(router, replica, drain_seconds=5)) == 1
-    assert "shard2 ended with exit code 78" in capfd.readouterr().err
+    assert "shard2 ended with exit code 78" in caplog.text

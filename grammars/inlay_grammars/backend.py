@@ -65,7 +65,10 @@ class Backend(LLGuidanceBackend):
 
     def get_ascii_regex_logits_processor(self, regex: str) -> LLGuidanceLogitsProcessor:
         """As `get_regex_logits_processor`, with ASCII classes and anchors allowed at both ends."""
-        lark = f"start: /{self.llg.regex_to_lark(regex, 'dws')}/\n"
+        return self.get_lark_logits_processor(f"start: /{self.llg.regex_to_lark(regex, 'dws')}/\n")
+
+    def get_lark_logits_processor(self, lark: str) -> LLGuidanceLogitsProcessor:
+        """Of a grammar in llguidance's dialect of Lark, with `%json` and special tokens by id."""
         grammar = self.llg.grammar_from("lark", lark)
         return LLGuidanceLogitsProcessor(grammar, self.llg_tokenizer, self.tensor_library_name)
 

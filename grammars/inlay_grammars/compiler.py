@@ -1,6 +1,5 @@
 """From what a client asked for to a grammar that matchers are made from."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import Lock
@@ -10,11 +9,9 @@ from outlines.backends.llguidance import LLGuidanceLogitsProcessor
 from inlay_grammars.backend import Backend
 from inlay_grammars.cache import RecentlyUsed
 from inlay_grammars.matcher import Matcher
-from inlay_grammars.spec import GrammarError, GrammarSpec, SpecLimits, check_size, parse_schema
+from inlay_grammars.schema import engine_schema
+from inlay_grammars.spec import GrammarError, GrammarSpec, SpecLimits, check_size
 from inlay_grammars.template import Template, reason
-
-WHITESPACE = r"[\x20\x0A\x0D\x09]{1,8}"
-"""Between JSON tokens. Without a bound a model can write newlines until its budget is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,23 +91,11 @@ class GrammarCompiler:
         try:
             if spec.kind == "regex":
                 return self._backend.get_ascii_regex_logits_processor(spec.value)
+            if spec.kind == "lark":
+                return self._backend.get_lark_logits_processor(spec.value)
             schema = engine_schema(spec.value, self._limits)
             return self._backend.get_json_schema_logits_processor(schema)
         except GrammarError:
             raise
         except ValueError as error:
             raise GrammarError(f"the grammar cannot be compiled: {reason(str(error))}") from error
-
-
-def engine_schema(text: str, limits: SpecLimits) -> str:
-    """The schema as the engine gets it: with our options, and an object where TGI means one.
-
-    Raises:
-        GrammarError: as `parse_schema`.
-    """
-    schema = parse_schema(text, limits)
-    schema.pop("x-guidance", None)  # options of the engine are not the client's to set
-    if "properties" in schema:
-        schema.setdefault("type", "object")
-    options = {"whitespace_flexible": True, "whitespace_pattern": WHITESPACE}
-    return json.dumps(schema | {"x-guidance": options})

@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
-GrammarKind = Literal["json", "regex"]
+GrammarKind = Literal["json", "regex", "lark"]
 
 ALTERNATIVE_KEYWORDS = ("enum", "anyOf", "oneOf", "allOf")
 
@@ -19,7 +19,8 @@ class GrammarSpec:
     """A constraint as the client wrote it; nothing is checked yet."""
 
     kind: GrammarKind
-    """`json`: `value` is the text of a JSON schema. `regex`: the whole answer matches `value`."""
+    """`json`: `value` is the text of a JSON schema. `regex`: the whole answer matches `value`.
+    `lark`: `value` is a grammar in llguidance's dialect of Lark, such as one for tool calls."""
     value: str
 
     def digest(self) -> bytes:
@@ -42,6 +43,8 @@ class SpecLimits:
     """Entries of all `enum`, `anyOf`, `oneOf` and `allOf` of a JSON schema together."""
     max_regex_bytes: int = 16 * 1024
     """UTF-8 bytes of a regex."""
+    max_lark_bytes: int = 512 * 1024
+    """UTF-8 bytes of a Lark grammar, the schemas in it included."""
 
 
 def check_size(spec: GrammarSpec, limits: SpecLimits) -> None:
@@ -50,9 +53,11 @@ def check_size(spec: GrammarSpec, limits: SpecLimits) -> None:
     Raises:
         GrammarError: the text is too long or is not Unicode.
     """
-    is_regex = spec.kind == "regex"
-    name = "regex" if is_regex else "JSON schema"
-    max_bytes = limits.max_regex_bytes if is_regex else limits.max_bytes
+    name, max_bytes = {
+        "json": ("JSON schema", limits.max_bytes),
+        "regex": ("regex", limits.max_regex_bytes),
+        "lark": ("grammar", limits.max_lark_bytes),
+    }[spec.kind]
     try:
         num_bytes = len(spec.value.encode())
     except UnicodeEncodeError:

@@ -5,7 +5,8 @@ import json
 import pytest
 from tokenizers import Tokenizer
 
-from inlay_grammars.compiler import GrammarCompiler, engine_schema
+from inlay_grammars.compiler import GrammarCompiler
+from inlay_grammars.schema import engine_schema
 from inlay_grammars.spec import GrammarError, GrammarSpec, SpecLimits
 
 

@@ -24,6 +24,9 @@ class AttentionBatch:
     """int32 (rows, max_blocks): blocks of each row; entries past its context are never read."""
     slots: Tensor
     """int64 (tokens,): where the key and value of each token are written."""
+    stops: Tensor | None = None
+    """int32 (tokens,): each token sees the positions of its row below this number, later ones of
+    its own image among them. None: each sees itself and what is before it."""
 
     @property
     def num_rows(self) -> int:
@@ -37,4 +40,5 @@ class AttentionBatch:
             context_lengths=self.context_lengths.to(device),
             block_tables=self.block_tables.to(device),
             slots=self.slots.to(device),
+            stops=None if self.stops is None else self.stops.to(device),
         )

@@ -13,6 +13,7 @@ from inlay_kernels.batch import AttentionBatch
 from inlay_kernels.paged_attention import cpu as attention_cpu
 from inlay_kernels.paged_attention import reference as attention_reference
 from inlay_kernels.sampling import cpu as sampling_cpu
+from inlay_kernels.sampling import masked as sampling_masked
 from inlay_kernels.sampling import reference as sampling_reference
 from inlay_kernels.sampling.warping import Warping
 
@@ -30,6 +31,7 @@ class PagedAttention(Protocol):
         scale: float,
         sliding_window: int | None = None,
         softcap: float | None = None,
+        sinks: Tensor | None = None,
     ) -> Tensor:
         """Attend over the cache; (tokens, heads, head_size)."""
 
@@ -39,11 +41,13 @@ class Kernels:
     """The kernels of one device."""
 
     paged_attention: PagedAttention
-    """Causal attention over the paged cache."""
+    """Attention over the paged cache."""
     write_kv: Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], None]
     """(key, value, key_cache, value_cache, slots): copy new keys and values into their slots."""
     apply_mask: Callable[[Tensor, Tensor], None]
     """(logits, packed_mask): set the logits of forbidden tokens to -inf, in place."""
+    masked_argmax: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+    """(logits, packed_mask): the most likely allowed token of each row, and if there is one."""
     argmax_and_logsumexp: Callable[[Tensor], tuple[Tensor, Tensor]]
     """(logits): the most likely token of each row, and the logarithm of its normaliser."""
     draw: Callable[[Tensor, Warping, Tensor], Tensor]
@@ -54,6 +58,7 @@ REFERENCE = Kernels(
     paged_attention=attention_reference.paged_attention,
     write_kv=kv_cache.write_kv,
     apply_mask=sampling_reference.apply_mask,
+    masked_argmax=sampling_reference.masked_argmax,
     argmax_and_logsumexp=sampling_reference.argmax_and_logsumexp,
     draw=sampling_reference.draw,
 )
@@ -63,6 +68,7 @@ _CPU = Kernels(
     paged_attention=attention_cpu.paged_attention,
     write_kv=kv_cache.write_kv,
     apply_mask=sampling_cpu.apply_mask,
+    masked_argmax=sampling_masked.masked_argmax,
     argmax_and_logsumexp=sampling_cpu.argmax_and_logsumexp,
     draw=sampling_cpu.draw,
 )

@@ -25,6 +25,9 @@ class Case:
     block_size: int = 4
     sliding_window: int | None = None
     softcap: float | None = None
+    sees_ahead: bool = False
+    """Whether tokens see a few positions behind their own."""
+    has_sinks: bool = False
     dtype: torch.dtype = torch.float32
 
 
@@ -34,6 +37,7 @@ class Inputs:
     key_cache: torch.Tensor
     value_cache: torch.Tensor
     batch: AttentionBatch
+    sinks: torch.Tensor | None
 
 
 def build(case: Case) -> Inputs:
@@ -60,8 +64,19 @@ def build(case: Case) -> Inputs:
         context_lengths=torch.tensor(lengths, dtype=torch.int32),
         block_tables=tables,
         slots=torch.zeros(starts[-1], dtype=torch.int64),
+        stops=_stops(case) if case.sees_ahead else None,
     )
-    return Inputs(query, caches[0], caches[1], batch)
+    sinks = torch.randn(heads, generator=generator) if case.has_sinks else None
+    return Inputs(query, caches[0], caches[1], batch, sinks)
+
+
+def _stops(case: Case) -> torch.Tensor:
+    """Positions in groups of five see each other; the context ends where it ends."""
+    stops = []
+    for num_tokens, num_before in case.rows:
+        own = torch.arange(num_before, num_before + num_tokens)
+        stops.append(((own // 5 + 1) * 5).clamp(max=num_before + num_tokens))
+    return torch.cat(stops).to(torch.int32)
 
 
 def attend(form: PagedAttention, case: Case) -> torch.Tensor:
@@ -74,6 +89,7 @@ def attend(form: PagedAttention, case: Case) -> torch.Tensor:
         scale=0.3,
         sliding_window=case.sliding_window,
         softcap=case.softcap,
+        sinks=inputs.sinks,
     )
 
 
@@ -102,6 +118,7 @@ def triton_form(monkeypatch: pytest.MonkeyPatch) -> PagedAttention:
         scale: float,
         sliding_window: int | None = None,
         softcap: float | None = None,
+        sinks: torch.Tensor | None = None,
     ) -> torch.Tensor:
         return triton.paged_attention(
             query.to(device),
@@ -111,6 +128,7 @@ def triton_form(monkeypatch: pytest.MonkeyPatch) -> PagedAttention:
             scale=scale,
             sliding_window=sliding_window,
             softcap=softcap,
+            sinks=None if sinks is None else sinks.to(device),
         ).cpu()
 
     return form
@@ -132,6 +150,11 @@ CASES = {
     "window beyond the context": Case(rows=((12, 0), (1, 5)), sliding_window=100),
     "softcap": Case(rows=MIXED, softcap=1.5),
     "softcap and window": Case(rows=MIXED, softcap=1.5, sliding_window=5),
+    "images seen at once": Case(rows=MIXED, sees_ahead=True),
+    "images seen at once, window": Case(rows=MIXED, sees_ahead=True, sliding_window=4),
+    "images seen at once, softcap": Case(rows=MIXED, sees_ahead=True, softcap=1.5),
+    "sinks": Case(rows=MIXED, has_sinks=True),
+    "sinks and window": Case(rows=MIXED, has_sinks=True, sliding_window=6),
     "bfloat16": Case(rows=MIXED, dtype=torch.bfloat16),
     "bfloat16, window": Case(rows=MIXED, dtype=torch.bfloat16, sliding_window=6),
     "float16": Case(rows=MIXED, dtype=torch.float16),
@@ -155,11 +178,23 @@ def test_the_triton_form_equals_the_reference(case: Case, triton_form: PagedAtte
     rows=st.lists(st.tuples(st.integers(1, 12), st.integers(0, 20)), min_size=1, max_size=5),
     block_size=st.integers(3, 9),
     sliding_window=st.none() | st.integers(1, 20),
+    sees_ahead=st.booleans(),
+    has_sinks=st.booleans(),
 )
 def test_the_cpu_form_equals_the_reference_on_any_rows(
-    rows: list[tuple[int, int]], block_size: int, sliding_window: int | None
+    rows: list[tuple[int, int]],
+    block_size: int,
+    sliding_window: int | None,
+    sees_ahead: bool,
+    has_sinks: bool,
 ) -> None:
-    case = Case(rows=tuple(rows), block_size=block_size, sliding_window=sliding_window)
+    case = Case(
+        rows=tuple(rows),
+        block_size=block_size,
+        sliding_window=sliding_window,
+        sees_ahead=sees_ahead,
+        has_sinks=has_sinks,
+    )
     assert_agrees(cpu.paged_attention, case)
 
 
@@ -207,3 +242,9 @@ def test_a_row_with_nan_leaves_its_neighbours_alone(form: PagedAttention) -> Non
     output = form(inputs.query, inputs.key_cache, inputs.value_cache, inputs.batch, scale=0.3)
     assert torch.equal(output[[0, 3]], clean[[0, 3]])
     assert output[2].isnan().all()
+
+
+def test_what_is_seen_ahead_and_sinks_matter() -> None:
+    plain = attend(reference.paged_attention, CASES["mixed"])
+    for name in ("images seen at once", "sinks"):
+        assert not torch.allclose(attend(reference.paged_attention, CASES[name]), plain, atol=1e-3)

@@ -59,6 +59,39 @@ def test_a_mask_forbids_what_it_does_not_allow(
     assert torch.equal(logits, expected)
 
 
+@pytest.mark.parametrize("kernels", FORMS)
+@pytest.mark.parametrize("vocab_size", [1, 31, 32, 33, 100, 1000])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_best_allowed_token_is_that_of_masked_logits(
+    kernels: Kernels, vocab_size: int, dtype: torch.dtype
+) -> None:
+    numbers = np.random.default_rng(vocab_size)
+    num_words = -(-vocab_size // 32) + 1
+    words = numbers.integers(0, 2**32, (8, num_words), np.uint32)
+    is_whole = numbers.random(words[:, ::2].shape) < 0.7
+    words[:, ::2] = np.where(is_whole, 0xFFFFFFFF, 0)
+    words[6], words[7] = 0xFFFFFFFF, 0
+    packed = torch.from_numpy(words.view(np.int32))
+    logits = random_logits(8, vocab_size).to(dtype)
+    logits[5] = logits[5].round()  # equals
+    masked = logits.clone()
+    REFERENCE.apply_mask(masked, packed)
+    has_any = masked.max(-1).values > -INF
+    token_ids, is_possible = kernels.masked_argmax(logits, packed)
+    assert is_possible.tolist() == has_any.tolist()
+    assert torch.equal(token_ids[has_any], masked[has_any].argmax(-1))
+
+
+@pytest.mark.parametrize("kernels", FORMS)
+def test_nothing_is_the_best_of_a_row_with_nan(kernels: Kernels) -> None:
+    logits = random_logits(2, 100)
+    logits[1, 70] = float("nan")
+    everything = torch.full((2, 4), -1, dtype=torch.int32)
+    token_ids, is_possible = kernels.masked_argmax(logits, everything)
+    assert is_possible.tolist() == [True, False]
+    assert token_ids[0] == logits[0].argmax()
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_argmax_and_logsumexp(dtype: torch.dtype) -> None:
     logits = random_logits(5, 1001).to(dtype)

@@ -33,7 +33,21 @@ class DescribeRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class ModelFacts(_message.Message):
-    __slots__ = ("model_id", "model_type", "dtype", "device", "device_name", "rank", "num_shards", "num_blocks", "block_size", "max_position_embeddings", "vocab_size", "eos_token_ids", "tokenizer_json", "takes_images", "chat_template", "bos_token", "eos_token")
+    __slots__ = ("model_id", "model_type", "dtype", "device", "device_name", "rank", "num_shards", "num_blocks", "block_size", "max_position_embeddings", "vocab_size", "eos_token_ids", "tokenizer_json", "takes_images", "chat_template", "bos_token", "eos_token", "bidirectional_images", "named_chat_templates", "special_tokens", "pool_bytes")
+    class NamedChatTemplatesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    class SpecialTokensEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     MODEL_ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_TYPE_FIELD_NUMBER: _ClassVar[int]
     DTYPE_FIELD_NUMBER: _ClassVar[int]
@@ -51,6 +65,10 @@ class ModelFacts(_message.Message):
     CHAT_TEMPLATE_FIELD_NUMBER: _ClassVar[int]
     BOS_TOKEN_FIELD_NUMBER: _ClassVar[int]
     EOS_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    BIDIRECTIONAL_IMAGES_FIELD_NUMBER: _ClassVar[int]
+    NAMED_CHAT_TEMPLATES_FIELD_NUMBER: _ClassVar[int]
+    SPECIAL_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    POOL_BYTES_FIELD_NUMBER: _ClassVar[int]
     model_id: str
     model_type: str
     dtype: str
@@ -68,7 +86,11 @@ class ModelFacts(_message.Message):
     chat_template: str
     bos_token: str
     eos_token: str
-    def __init__(self, model_id: _Optional[str] = ..., model_type: _Optional[str] = ..., dtype: _Optional[str] = ..., device: _Optional[str] = ..., device_name: _Optional[str] = ..., rank: _Optional[int] = ..., num_shards: _Optional[int] = ..., num_blocks: _Optional[int] = ..., block_size: _Optional[int] = ..., max_position_embeddings: _Optional[int] = ..., vocab_size: _Optional[int] = ..., eos_token_ids: _Optional[_Iterable[int]] = ..., tokenizer_json: _Optional[str] = ..., takes_images: _Optional[bool] = ..., chat_template: _Optional[str] = ..., bos_token: _Optional[str] = ..., eos_token: _Optional[str] = ...) -> None: ...
+    bidirectional_images: bool
+    named_chat_templates: _containers.ScalarMap[str, str]
+    special_tokens: _containers.ScalarMap[str, str]
+    pool_bytes: int
+    def __init__(self, model_id: _Optional[str] = ..., model_type: _Optional[str] = ..., dtype: _Optional[str] = ..., device: _Optional[str] = ..., device_name: _Optional[str] = ..., rank: _Optional[int] = ..., num_shards: _Optional[int] = ..., num_blocks: _Optional[int] = ..., block_size: _Optional[int] = ..., max_position_embeddings: _Optional[int] = ..., vocab_size: _Optional[int] = ..., eos_token_ids: _Optional[_Iterable[int]] = ..., tokenizer_json: _Optional[str] = ..., takes_images: _Optional[bool] = ..., chat_template: _Optional[str] = ..., bos_token: _Optional[str] = ..., eos_token: _Optional[str] = ..., bidirectional_images: _Optional[bool] = ..., named_chat_templates: _Optional[_Mapping[str, str]] = ..., special_tokens: _Optional[_Mapping[str, str]] = ..., pool_bytes: _Optional[int] = ...) -> None: ...
 
 class Image(_message.Message):
     __slots__ = ("data", "digest")
@@ -95,25 +117,41 @@ class PrepareRequest(_message.Message):
     def __init__(self, chunks: _Optional[_Iterable[_Union[Chunk, _Mapping]]] = ..., add_special_tokens: _Optional[bool] = ...) -> None: ...
 
 class PrepareReply(_message.Message):
-    __slots__ = ("token_ids", "images", "features_key")
+    __slots__ = ("token_ids", "images", "features_key", "timings", "num_known_images")
     TOKEN_IDS_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     FEATURES_KEY_FIELD_NUMBER: _ClassVar[int]
+    TIMINGS_FIELD_NUMBER: _ClassVar[int]
+    NUM_KNOWN_IMAGES_FIELD_NUMBER: _ClassVar[int]
     token_ids: _containers.RepeatedScalarFieldContainer[int]
     images: _containers.RepeatedCompositeFieldContainer[ImagePlace]
     features_key: bytes
-    def __init__(self, token_ids: _Optional[_Iterable[int]] = ..., images: _Optional[_Iterable[_Union[ImagePlace, _Mapping]]] = ..., features_key: _Optional[bytes] = ...) -> None: ...
+    timings: PrepareTimings
+    num_known_images: int
+    def __init__(self, token_ids: _Optional[_Iterable[int]] = ..., images: _Optional[_Iterable[_Union[ImagePlace, _Mapping]]] = ..., features_key: _Optional[bytes] = ..., timings: _Optional[_Union[PrepareTimings, _Mapping]] = ..., num_known_images: _Optional[int] = ...) -> None: ...
+
+class PrepareTimings(_message.Message):
+    __slots__ = ("queue", "prepare", "encode")
+    QUEUE_FIELD_NUMBER: _ClassVar[int]
+    PREPARE_FIELD_NUMBER: _ClassVar[int]
+    ENCODE_FIELD_NUMBER: _ClassVar[int]
+    queue: int
+    prepare: int
+    encode: int
+    def __init__(self, queue: _Optional[int] = ..., prepare: _Optional[int] = ..., encode: _Optional[int] = ...) -> None: ...
 
 class ImagePlace(_message.Message):
-    __slots__ = ("start", "length")
+    __slots__ = ("start", "length", "digest")
     START_FIELD_NUMBER: _ClassVar[int]
     LENGTH_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
     start: int
     length: int
-    def __init__(self, start: _Optional[int] = ..., length: _Optional[int] = ...) -> None: ...
+    digest: bytes
+    def __init__(self, start: _Optional[int] = ..., length: _Optional[int] = ..., digest: _Optional[bytes] = ...) -> None: ...
 
 class Sampling(_message.Message):
-    __slots__ = ("do_sample", "temperature", "top_k", "top_p", "typical_p", "repetition_penalty", "frequency_penalty", "seed", "watermark")
+    __slots__ = ("do_sample", "temperature", "top_k", "top_p", "typical_p", "repetition_penalty", "frequency_penalty", "seed", "watermark", "presence_penalty", "biased_token_ids", "token_biases")
     DO_SAMPLE_FIELD_NUMBER: _ClassVar[int]
     TEMPERATURE_FIELD_NUMBER: _ClassVar[int]
     TOP_K_FIELD_NUMBER: _ClassVar[int]
@@ -123,6 +161,9 @@ class Sampling(_message.Message):
     FREQUENCY_PENALTY_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     WATERMARK_FIELD_NUMBER: _ClassVar[int]
+    PRESENCE_PENALTY_FIELD_NUMBER: _ClassVar[int]
+    BIASED_TOKEN_IDS_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_BIASES_FIELD_NUMBER: _ClassVar[int]
     do_sample: bool
     temperature: float
     top_k: int
@@ -132,7 +173,10 @@ class Sampling(_message.Message):
     frequency_penalty: float
     seed: int
     watermark: bool
-    def __init__(self, do_sample: _Optional[bool] = ..., temperature: _Optional[float] = ..., top_k: _Optional[int] = ..., top_p: _Optional[float] = ..., typical_p: _Optional[float] = ..., repetition_penalty: _Optional[float] = ..., frequency_penalty: _Optional[float] = ..., seed: _Optional[int] = ..., watermark: _Optional[bool] = ...) -> None: ...
+    presence_penalty: float
+    biased_token_ids: _containers.RepeatedScalarFieldContainer[int]
+    token_biases: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, do_sample: _Optional[bool] = ..., temperature: _Optional[float] = ..., top_k: _Optional[int] = ..., top_p: _Optional[float] = ..., typical_p: _Optional[float] = ..., repetition_penalty: _Optional[float] = ..., frequency_penalty: _Optional[float] = ..., seed: _Optional[int] = ..., watermark: _Optional[bool] = ..., presence_penalty: _Optional[float] = ..., biased_token_ids: _Optional[_Iterable[int]] = ..., token_biases: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class Grammar(_message.Message):
     __slots__ = ("kind", "value")
@@ -141,9 +185,11 @@ class Grammar(_message.Message):
         KIND_UNSPECIFIED: _ClassVar[Grammar.Kind]
         KIND_JSON: _ClassVar[Grammar.Kind]
         KIND_REGEX: _ClassVar[Grammar.Kind]
+        KIND_LARK: _ClassVar[Grammar.Kind]
     KIND_UNSPECIFIED: Grammar.Kind
     KIND_JSON: Grammar.Kind
     KIND_REGEX: Grammar.Kind
+    KIND_LARK: Grammar.Kind
     KIND_FIELD_NUMBER: _ClassVar[int]
     VALUE_FIELD_NUMBER: _ClassVar[int]
     kind: Grammar.Kind
@@ -151,7 +197,7 @@ class Grammar(_message.Message):
     def __init__(self, kind: _Optional[_Union[Grammar.Kind, str]] = ..., value: _Optional[str] = ...) -> None: ...
 
 class Sequence(_message.Message):
-    __slots__ = ("sequence_id", "token_ids", "num_prompt_tokens", "max_new_tokens", "features_key", "sampling", "grammar", "top_n_tokens", "prompt_logprobs")
+    __slots__ = ("sequence_id", "token_ids", "num_prompt_tokens", "max_new_tokens", "features_key", "sampling", "grammar", "top_n_tokens", "prompt_logprobs", "num_cached_tokens")
     SEQUENCE_ID_FIELD_NUMBER: _ClassVar[int]
     TOKEN_IDS_FIELD_NUMBER: _ClassVar[int]
     NUM_PROMPT_TOKENS_FIELD_NUMBER: _ClassVar[int]
@@ -161,6 +207,7 @@ class Sequence(_message.Message):
     GRAMMAR_FIELD_NUMBER: _ClassVar[int]
     TOP_N_TOKENS_FIELD_NUMBER: _ClassVar[int]
     PROMPT_LOGPROBS_FIELD_NUMBER: _ClassVar[int]
+    NUM_CACHED_TOKENS_FIELD_NUMBER: _ClassVar[int]
     sequence_id: int
     token_ids: _containers.RepeatedScalarFieldContainer[int]
     num_prompt_tokens: int
@@ -170,7 +217,8 @@ class Sequence(_message.Message):
     grammar: Grammar
     top_n_tokens: int
     prompt_logprobs: bool
-    def __init__(self, sequence_id: _Optional[int] = ..., token_ids: _Optional[_Iterable[int]] = ..., num_prompt_tokens: _Optional[int] = ..., max_new_tokens: _Optional[int] = ..., features_key: _Optional[bytes] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ..., grammar: _Optional[_Union[Grammar, _Mapping]] = ..., top_n_tokens: _Optional[int] = ..., prompt_logprobs: _Optional[bool] = ...) -> None: ...
+    num_cached_tokens: int
+    def __init__(self, sequence_id: _Optional[int] = ..., token_ids: _Optional[_Iterable[int]] = ..., num_prompt_tokens: _Optional[int] = ..., max_new_tokens: _Optional[int] = ..., features_key: _Optional[bytes] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ..., grammar: _Optional[_Union[Grammar, _Mapping]] = ..., top_n_tokens: _Optional[int] = ..., prompt_logprobs: _Optional[bool] = ..., num_cached_tokens: _Optional[int] = ...) -> None: ...
 
 class Rows(_message.Message):
     __slots__ = ("sequence_ids", "num_tokens")
@@ -251,16 +299,22 @@ class PromptLogprobs(_message.Message):
     def __init__(self, sequence_id: _Optional[int] = ..., start: _Optional[int] = ..., logprobs: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class StepTimings(_message.Message):
-    __slots__ = ("encode", "forward", "mask", "sample")
+    __slots__ = ("encode", "forward", "mask", "sample", "schedule", "transfer", "deliver")
     ENCODE_FIELD_NUMBER: _ClassVar[int]
     FORWARD_FIELD_NUMBER: _ClassVar[int]
     MASK_FIELD_NUMBER: _ClassVar[int]
     SAMPLE_FIELD_NUMBER: _ClassVar[int]
+    SCHEDULE_FIELD_NUMBER: _ClassVar[int]
+    TRANSFER_FIELD_NUMBER: _ClassVar[int]
+    DELIVER_FIELD_NUMBER: _ClassVar[int]
     encode: int
     forward: int
     mask: int
     sample: int
-    def __init__(self, encode: _Optional[int] = ..., forward: _Optional[int] = ..., mask: _Optional[int] = ..., sample: _Optional[int] = ...) -> None: ...
+    schedule: int
+    transfer: int
+    deliver: int
+    def __init__(self, encode: _Optional[int] = ..., forward: _Optional[int] = ..., mask: _Optional[int] = ..., sample: _Optional[int] = ..., schedule: _Optional[int] = ..., transfer: _Optional[int] = ..., deliver: _Optional[int] = ...) -> None: ...
 
 class StepResult(_message.Message):
     __slots__ = ("step_id", "sequence_ids", "num_tokens", "token_ids", "logprobs", "top_tokens", "prompt_logprobs", "endings", "failures", "timings")

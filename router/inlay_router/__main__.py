@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -13,30 +14,38 @@ from contextlib import asynccontextmanager
 
 import uvicorn
 import uvloop
-from sse_starlette.sse import AppStatus
 
 from inlay_grammars.limits import CompileLimits
 from inlay_grammars.pool import CompilePool
+from inlay_router import capacity
 from inlay_router.app import make_app
 from inlay_router.arguments import add_arguments, config_from
-from inlay_router.batcher import BatchLimits
+from inlay_router.batch_limits import BatchLimits
 from inlay_router.config import ConfigError, RouterConfig
 from inlay_router.generation import Generation
 from inlay_router.links.remote import RemoteLink
+from inlay_router.logs import json_line, set_up_logging
+from inlay_router.pace import default_prefill_tokens
 from inlay_router.service import Service, serving
+from inlay_router.sse import DirectSend
+
+_log = logging.getLogger("inlay.router")
 
 CONFIGURATION_ERROR = 78
 """Exit code (`EX_CONFIG`): starting again with the same settings fails the same way."""
+_COLLECTOR_THRESHOLDS = (50_000, 20, 20)
+"""New objects before Python looks for cycles among them, and how often it looks further back."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until a signal. Returns the exit code."""
-    logging.basicConfig(level=logging.WARNING, format="inlay router: %(message)s")
     options = _parser().parse_args(arguments)
+    set_up_logging("inlay router", is_json=options.has_json_logs)
     config = config_from(
         options,
         shard_addresses=tuple(options.shard_addresses),
         exits_with_parent=options.exits_with_parent,
+        api_key=os.environ.get("API_KEY") or None,  # not a flag, which other users could read
     )
     if config.exits_with_parent:
         threading.Thread(target=_exit_at_end_of_input, daemon=True).start()
@@ -47,10 +56,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ):
             runner.run(_serve(config, listener))
     except ConfigError as error:
-        print(f"inlay router: {error}", file=sys.stderr)
+        _log.error("%s", error)
         return CONFIGURATION_ERROR
     except _CannotListen as error:
-        print(f"inlay router: {error}", file=sys.stderr)
+        _log.error("%s", error)
         return 1
     except KeyboardInterrupt:
         return 130
@@ -118,24 +127,49 @@ async def _serve(config: RouterConfig, listener: socket.socket) -> None:
         # their work, and what is held must still be given back.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
-        # Streams end by themselves, or when uvicorn's grace is over.
-        AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call]
+        _calm_collector()
+        _announce(config, service)
         await _server(config, service).serve(sockets=[listener])
 
 
+def _announce(config: RouterConfig, service: Service) -> None:
+    """Say on standard error which limits follow from the model and the machine."""
+    facts = service.facts
+    words = capacity.in_words(
+        facts,
+        max_total_tokens=service.limits.max_total_tokens,
+        max_prefill_tokens=config.max_batch_prefill_tokens or default_prefill_tokens(facts.device),
+    )
+    line = json_line(words) if config.has_json_logs else f"inlay router: {words}"
+    print(line, file=sys.stderr, flush=True)
+
+
+def _calm_collector() -> None:
+    """What is here by now stays: leave it out, and look for cycles in what is new less often.
+
+    Tokens and results make none.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_COLLECTOR_THRESHOLDS)
+
+
 def _server(config: RouterConfig, service: Service) -> "_Server":
-    return _Server(
+    server = _Server(
         uvicorn.Config(
-            make_app(service),
+            DirectSend(make_app(service)),
             http="httptools",
             ws="none",
             lifespan="off",
             log_level="warning",
             access_log=False,
             server_header=False,
+            log_config=None,
             timeout_graceful_shutdown=round(config.graceful_timeout),
         )
     )
+    server.has_json_logs = config.has_json_logs
+    return server
 
 
 @asynccontextmanager
@@ -144,8 +178,10 @@ async def _generation(config: RouterConfig) -> AsyncIterator[Generation]:
         max_batch_prefill_tokens=config.max_batch_prefill_tokens,
         max_batch_size=config.max_batch_size,
         max_waiting=config.max_concurrent_requests,
+        has_prefix_cache=config.has_prefix_cache,
     )
-    generation = Generation(RemoteLink(config.shard_addresses), limits)
+    link = RemoteLink(config.shard_addresses)
+    generation = Generation(link, limits, step_timeout=config.step_timeout)
     try:
         await generation.start()
         yield generation
@@ -177,6 +213,8 @@ async def _grammars(
 class _Server(uvicorn.Server):
     """Says once, on standard output, that requests are answered from now on."""
 
+    has_json_logs = False
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         assert sockets is not None
         try:
@@ -185,7 +223,8 @@ class _Server(uvicorn.Server):
             # Another process began to listen between our bind and now.
             raise _CannotListen(f"cannot listen: {error.strerror}") from None
         host, port = sockets[0].getsockname()[:2]
-        print(f"inlay is ready: http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
+        words = f"inlay is ready: http://{f'[{host}]' if ':' in host else host}:{port}"
+        print(json_line(words) if self.has_json_logs else words, flush=True)
 
 
 def _exit_at_end_of_input() -> None:

@@ -1,6 +1,9 @@
 """Which network addresses an image may come from: public ones, and no disguises of others."""
 
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+
+Network = IPv4Network | IPv6Network
 
 _REFUSED = tuple(
     ip_network(network)
@@ -17,6 +20,18 @@ _REFUSED = tuple(
 # Everything outside is unassigned, local, multicast, or embeds an IPv4 address (::ffff:0:0/96,
 # ::/96, NAT64 in 64:ff9b::/96 and 64:ff9b:1::/48).
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
+
+
+def is_allowed(address: str, extra_networks: Sequence[Network]) -> bool:
+    """Whether `address` is public, or in a network that the operator named."""
+    return is_public(address) or any(_is_in(address, network) for network in extra_networks)
+
+
+def _is_in(address: str, network: Network) -> bool:
+    try:
+        return ip_address(address) in network
+    except ValueError:
+        return False
 
 
 def is_public(address: str) -> bool:

@@ -12,6 +12,12 @@ from inlay_router.request import GenerationRequest, Prompt
 from inlay_router.schemas import GenerateBody
 from inlay_router.validation import ValidParameters, fit_answer, validate
 
+_KINDS: dict[pb.Grammar.Kind, GrammarKind] = {
+    pb.Grammar.KIND_JSON: "json",
+    pb.Grammar.KIND_REGEX: "regex",
+    pb.Grammar.KIND_LARK: "lark",
+}
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ValidGenerateRequest:
@@ -45,11 +51,17 @@ class Admission:
         """
         parameters = validate(body, self.limits, is_streaming=is_streaming)
         prompt = await self.prompts.read(body.inputs, truncate=parameters.truncate)
+        return await self.admit_prompt(body.inputs, parameters, prompt)
+
+    async def admit_prompt(
+        self, inputs: str, parameters: ValidParameters, prompt: Prompt
+    ) -> ValidGenerateRequest:
+        """The same for a prompt already read; `inputs` is its text. Raises ValidationError."""
         max_new_tokens = fit_answer(len(prompt.token_ids), parameters.max_new_tokens, self.limits)
         if parameters.grammar is not None:
             await self._check_grammar(parameters.grammar)
         return ValidGenerateRequest(
-            inputs=body.inputs,
+            inputs=inputs,
             parameters=parameters,
             prompt=prompt,
             generations=tuple(
@@ -69,8 +81,7 @@ class Admission:
     async def _check_grammar(self, grammar: pb.Grammar) -> None:
         if self.grammars is None:
             raise ValidationError("grammar is not supported")
-        kind: GrammarKind = "json" if grammar.kind == pb.Grammar.KIND_JSON else "regex"
         try:
-            await self.grammars.check(GrammarSpec(kind=kind, value=grammar.value))
+            await self.grammars.check(GrammarSpec(kind=_KINDS[grammar.kind], value=grammar.value))
         except GrammarError as error:
             raise ValidationError(f"grammar is not valid: {error}") from None

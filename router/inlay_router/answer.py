@@ -1,9 +1,8 @@
 """One answer as it grows: detokenised, cut at stop sequences, and kept for its reader."""
 
 import asyncio
-import itertools
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Self
 
 from inlay_proto import generate_pb2 as pb
@@ -36,8 +35,8 @@ class Answer:
         self._request = request
         self._tokenizer = tokenizer
         self._clock = clock
-        self._detokenizer = detokenizer(tokenizer, request.prompt.token_ids)
-        self._stops = StopMatcher(request.stop)
+        self._push = detokenizer(tokenizer, request.prompt.token_ids).push
+        self._stops = StopMatcher(request.stop) if request.stop else None
         self._texts: list[str] = []
         self._num_tokens = 0
         self._prompt_logprobs = _no_logprobs(request)
@@ -66,8 +65,8 @@ class Answer:
         if (news := delivery.prompt_logprobs) is not None:
             self._prompt_logprobs[news.start : news.start + len(news.logprobs)] = news.logprobs
         tops = self._top_tokens(delivery.top_tokens)
-        for token_id, logprob in zip(delivery.token_ids, delivery.logprobs, strict=True):
-            self._add(token_id, logprob, next(tops))
+        for place, token_id in enumerate(delivery.token_ids):
+            self._add(token_id, delivery.logprobs[place], tops[place] if tops else ())
             if self._is_over:
                 break
         if delivery.ending is not None and not self._is_over:
@@ -85,19 +84,24 @@ class Answer:
         return self
 
     async def __anext__(self) -> Token | Finish:
-        while not self._unread:
-            if self._error is not None:
-                raise self._error
-            if self._is_over:
-                raise StopAsyncIteration
-            self._reader = asyncio.get_running_loop().create_future()
-            await self._reader
+        if not self._unread:
+            self._unread.extend(await self.read())
+        if not self._unread:
+            raise StopAsyncIteration
         return self._unread.popleft()
 
-    def take_unread(self) -> list[Token | Finish]:
-        """What has come and was not read yet, without waiting; the iteration goes on behind it."""
+    async def read(self) -> list[Token | Finish]:
+        """All that has come and was not read yet, at least one item; nothing once it is over.
+
+        Raises what the answer failed with, behind the last item.
+        """
+        while not self._unread and not self._is_over:
+            self._reader = asyncio.get_running_loop().create_future()
+            await self._reader
         unread = list(self._unread)
         self._unread.clear()
+        if not unread and self._error is not None:
+            raise self._error
         return unread
 
     def _wake(self) -> None:
@@ -110,9 +114,8 @@ class Answer:
         if is_special:
             text = self._tokenizer.text(token_id)
         else:
-            text = self._detokenizer.push(token_id)
-            num_kept = self._stops.feed(text)
-            if num_kept is not None:
+            text = self._push(token_id)
+            if self._stops is not None and (num_kept := self._stops.feed(text)) is not None:
                 text = text[:num_kept]
             self._texts.append(text)
         self._num_tokens += 1
@@ -128,16 +131,14 @@ class Answer:
         if num_kept is not None:
             self._finish(FinishReason.STOP_SEQUENCE)
 
-    def _top_tokens(self, message: pb.TopTokens | None) -> Iterator[tuple[TopToken, ...]]:
-        """The likeliest tokens at each position, without end when none were asked for."""
+    def _top_tokens(self, message: pb.TopTokens | None) -> list[tuple[TopToken, ...]]:
+        """The likeliest tokens at each position; nothing when none were asked for."""
         if message is None:
-            yield from itertools.repeat(())
-            return
+            return []
         pairs = zip(message.token_ids, message.logprobs, strict=True)
         tops = [self._top_token(token_id, logprob) for token_id, logprob in pairs]
         width = self._request.top_n_tokens
-        for start in range(0, len(tops), width):
-            yield tuple(tops[start : start + width])
+        return [tuple(tops[start : start + width]) for start in range(0, len(tops), width)]
 
     def _top_token(self, token_id: int, logprob: float) -> TopToken:
         return TopToken(
@@ -157,6 +158,7 @@ class Answer:
                 generated_text="".join(self._texts),
                 num_generated_tokens=self._num_tokens,
                 prompt_logprobs=tuple(self._prompt_logprobs),
+                num_cached_tokens=self.sequence.num_cached_tokens,
                 queue_seconds=started_at - self._submitted_at,
                 inference_seconds=now - started_at,
             )

@@ -7,6 +7,7 @@ from msgspec import UNSET, UnsetType
 
 from inlay_router.admission import ValidGenerateRequest
 from inlay_router.errors import IncompleteGeneration
+from inlay_router.generation import Generation
 from inlay_router.request import Finish, GenerationRequest, Prompt, Token, TopToken
 from inlay_router.schemas import (
     DetailsBody,
@@ -16,6 +17,7 @@ from inlay_router.schemas import (
     StreamDetailsBody,
     TokenBody,
 )
+from inlay_router.tasks import together
 from inlay_router.tokenizer import Tokenizer
 
 
@@ -36,6 +38,16 @@ class Generated:
     def mean_logprob(self) -> float:
         """How likely the model finds its own answer; the best of several has the highest."""
         return sum(token.logprob for token in self.tokens) / max(len(self.tokens), 1)
+
+
+async def generate_all(generation: Generation, request: ValidGenerateRequest) -> list[Generated]:
+    """Run all of its generations side by side. Raises the first error of any."""
+    return await together(_generate(generation, one) for one in request.generations)
+
+
+async def _generate(generation: Generation, request: GenerationRequest) -> Generated:
+    async with generation.stream(request) as items:
+        return await collect(request, items)
 
 
 async def collect(request: GenerationRequest, items: AsyncIterator[Token | Finish]) -> Generated:
@@ -71,6 +83,7 @@ def answer_of(
         tokens=[token_body(token) for token in best.tokens],
         best_of_sequences=others or UNSET,
         top_tokens=_top_tokens(best.tokens),
+        cached_tokens=best.finish.num_cached_tokens or UNSET,
     )
     return GenerateAnswer(text, details)
 
@@ -82,6 +95,7 @@ def stream_details(request: GenerationRequest, finish: Finish) -> StreamDetailsB
         generated_tokens=finish.num_generated_tokens,
         seed=seed_of(request),
         input_length=len(request.prompt.token_ids),
+        cached_tokens=finish.num_cached_tokens or UNSET,
     )
 
 

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
@@ -12,6 +13,7 @@ from inlay_router.admission import ValidGenerateRequest
 from inlay_router.errors import RouterError
 from inlay_router.request import Finish
 from inlay_router.service import Service
+from inlay_router.spans import Trail
 
 _FAILURES = {"incomplete_generation": "incomplete"}
 """TGI's label of a failure where it is not the error type."""
@@ -30,6 +32,9 @@ class Call:
     """When its generations joined the queue."""
     has_first_token: bool = False
     is_settled: bool = False
+    finishes: tuple[Finish, ...] = ()
+    failure: str | None = None
+    """Label of what went wrong."""
 
     def __post_init__(self) -> None:
         self.service.metrics.count.inc()
@@ -39,13 +44,14 @@ class Call:
         """Seconds since receipt."""
         return time.perf_counter() - self.received
 
-    def admit(self, valid: ValidGenerateRequest) -> None:
-        """Its generations are in the queue."""
+    def admit(self, *requests: ValidGenerateRequest) -> None:
+        """Their generations are in the queue."""
         metrics = self.service.metrics
         self.admitted = time.perf_counter()
         metrics.validation.observe(self.admitted - self.received)
-        metrics.input_length.observe(len(valid.prompt.token_ids))
-        metrics.max_new_tokens.observe(valid.generations[0].max_new_tokens)
+        for request in requests:
+            metrics.input_length.observe(len(request.prompt.token_ids))
+            metrics.max_new_tokens.observe(request.generations[0].max_new_tokens)
 
     def produce(self) -> None:
         """Tokens came."""
@@ -53,16 +59,19 @@ class Call:
             self.has_first_token = True
             self.service.metrics.first_token.observe(self.elapsed)
 
-    def succeed(self, finish: Finish) -> None:
-        """The answer is complete."""
+    def succeed(self, *finishes: Finish) -> None:
+        """Every answer is complete."""
         metrics = self.service.metrics
         self.is_settled = True
+        self.finishes = finishes
         metrics.success.inc()
         metrics.duration.observe(self.elapsed)
-        metrics.queue.observe(finish.queue_seconds)
-        metrics.inference.observe(finish.inference_seconds)
-        metrics.time_per_token.observe(_per_token(finish))
-        metrics.generated_tokens.observe(finish.num_generated_tokens)
+        for finish in finishes:
+            metrics.queue.observe(finish.queue_seconds)
+            metrics.inference.observe(finish.inference_seconds)
+            metrics.time_per_token.observe(_per_token([finish]))
+            metrics.generated_tokens.observe(finish.num_generated_tokens)
+            metrics.skipped_tokens.observe(0)  # each step gives one token
 
     def fail(self, error: RouterError) -> None:
         """The client was told of `error`."""
@@ -72,34 +81,58 @@ class Call:
         """Nothing more will happen; without an outcome, the client left."""
         if not self.is_settled:
             self._count_failure("dropped")
+        if self.service.traces is not None:
+            self.service.traces.record(self._trail())
 
     def _count_failure(self, label: str) -> None:
         self.is_settled = True
+        self.failure = label
         self.service.metrics.failure.labels(label).inc()
 
+    def _trail(self) -> Trail:
+        now = time.time_ns()
+        admitted = self.admitted
+        return Trail(
+            name=self.request.url.path.strip("/") or "compat_generate",
+            traceparent=self.request.headers.get("traceparent", ""),
+            start=now - round(self.elapsed * 1e9),
+            end=now,
+            validation_seconds=None if admitted is None else admitted - self.received,
+            finishes=self.finishes,
+            failure=self.failure,
+        )
 
-def stream_headers(facts: pb.ModelFacts, valid: ValidGenerateRequest) -> dict[str, str]:
-    """TGI's headers of a stream."""
+
+def stream_headers(facts: pb.ModelFacts, *requests: ValidGenerateRequest) -> dict[str, str]:
+    """TGI's headers of a stream that answers all of `requests`."""
     return {
         "x-compute-type": compute_type(facts),
-        "x-compute-characters": str(len(valid.inputs)),
+        "x-compute-characters": str(sum(len(request.inputs) for request in requests)),
     }
 
 
-def answer_headers(call: Call, valid: ValidGenerateRequest, finish: Finish) -> dict[str, str]:
-    """TGI's headers of a complete answer; times in whole milliseconds but for the first."""
+def answer_headers(call: Call, request: ValidGenerateRequest, *finishes: Finish) -> dict[str, str]:
+    """TGI's headers of a complete answer."""
+    return answers_headers(call, [request], finishes)
+
+
+def answers_headers(
+    call: Call, requests: Sequence[ValidGenerateRequest], finishes: Sequence[Finish]
+) -> dict[str, str]:
+    """The same for several prompts, whose generations ran side by side: the sums of their tokens
+    and the longest of their times. Times are whole milliseconds but for the first."""
     assert call.admitted is not None
     elapsed = call.elapsed
     return {
-        **stream_headers(call.service.facts, valid),
+        **stream_headers(call.service.facts, *requests),
         "x-compute-time": f"{elapsed:.9f}",
         "x-total-time": _milliseconds(elapsed),
         "x-validation-time": _milliseconds(call.admitted - call.received),
-        "x-queue-time": _milliseconds(finish.queue_seconds),
-        "x-inference-time": _milliseconds(finish.inference_seconds),
-        "x-time-per-token": _milliseconds(_per_token(finish)),
-        "x-prompt-tokens": str(len(valid.prompt.token_ids)),
-        "x-generated-tokens": str(finish.num_generated_tokens),
+        "x-queue-time": _milliseconds(max(finish.queue_seconds for finish in finishes)),
+        "x-inference-time": _milliseconds(max(finish.inference_seconds for finish in finishes)),
+        "x-time-per-token": _milliseconds(_per_token(finishes)),
+        "x-prompt-tokens": str(sum(len(request.prompt.token_ids) for request in requests)),
+        "x-generated-tokens": str(sum(finish.num_generated_tokens for finish in finishes)),
     }
 
 
@@ -110,8 +143,9 @@ def compute_type(facts: pb.ModelFacts) -> str:
     return os.environ.get("COMPUTE_TYPE", words.encode("ascii", "replace").decode())
 
 
-def _per_token(finish: Finish) -> float:
-    return finish.inference_seconds / max(finish.num_generated_tokens, 1)
+def _per_token(finishes: Sequence[Finish]) -> float:
+    seconds = sum(finish.inference_seconds for finish in finishes)
+    return seconds / max(sum(finish.num_generated_tokens for finish in finishes), 1)
 
 
 def _milliseconds(seconds: float) -> str:

@@ -1,8 +1,10 @@
 """What the operator chose: the router's settings, and the limits that follow from the model."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from inlay_proto import generate_pb2 as pb
+from inlay_router.addresses import Network
 
 
 class ConfigError(Exception):
@@ -27,15 +29,20 @@ class RouterConfig:
     """Most strings in `stop`."""
     max_top_n_tokens: int = 5
     """Largest `top_n_tokens`."""
+    max_client_batch_size: int = 4
+    """Most prompts in one call of `/v1/completions`."""
     max_input_tokens: int | None = None
     """Longest prompt in tokens; None for one less than `max_total_tokens`."""
     max_total_tokens: int | None = None
     """Longest prompt and answer together; None for what the model and its KV pool hold."""
-    max_batch_prefill_tokens: int = 512
-    """Prompt tokens that one step computes. A CPU is busy with 512 for most of a second, in which
-    running streams wait; a GPU takes several thousand in the time of a few decode steps."""
+    max_batch_prefill_tokens: int | None = None
+    """Prompt tokens that one step computes at most; beside running streams it computes as many as
+    they can bear. None for what suits the device: 512 on a CPU, 4,096 on a GPU."""
     max_batch_size: int = 128
     """Sequences that run at a time."""
+    has_prefix_cache: bool = True
+    """Whether what was computed for a prompt or an answer serves later prompts that begin with it,
+    images included."""
     payload_limit: int = 32 * 1024 * 1024
     """Bytes of a request body; a longer one is answered with 413."""
     max_image_bytes: int = 32 * 1024 * 1024
@@ -49,12 +56,31 @@ class RouterConfig:
     has_private_images: bool = False
     """Whether images may come from private addresses. For development only: it lets any client
     read from the networks that this machine can reach."""
+    allowed_image_hosts: tuple[str, ...] = ()
+    """Names that images may come from; `.example.org` stands for all below it. Empty for any."""
+    allowed_image_networks: tuple[Network, ...] = ()
+    """Private networks that images may come from too, such as 10.1.0.0/16."""
+    allowed_local_images: Path | None = None
+    """Folder that `file:` URLs may read images from; None for no such URLs."""
+    has_chat_markdown_images: bool = False
+    """Whether `![](…)` in the text of a chat is an image, as for TGI, instead of text."""
     grammar_timeout: float = 5.0
     """Seconds to compile one grammar."""
     has_grammars: bool = True
     """Whether requests may carry a grammar."""
+    api_key: str | None = field(default=None, repr=False)
+    """What clients must show as `Authorization: Bearer …`; None lets everybody in."""
+    has_json_logs: bool = False
+    """Whether log lines are JSON objects."""
+    otlp_endpoint: str | None = None
+    """URL of a collector of traces, OTLP over HTTP; None sends none."""
+    otlp_service_name: str = "text-generation-inference.router"
+    """What traces call this server."""
     cors_allow_origins: tuple[str, ...] = ()
     """Origins that browsers may call from; empty for any."""
+    step_timeout: float = 120.0
+    """Seconds that a shard may take for one step, or for saying that it lives, before it counts as
+    hung and is ended; more where steps were seen to take longer."""
     graceful_timeout: float = 90.0
     """Seconds that running answers get to end after SIGTERM."""
     exits_with_parent: bool = False
@@ -68,10 +94,13 @@ class Limits:
     max_best_of: int = 2
     max_stop_sequences: int = 4
     max_top_n_tokens: int = 5
+    max_client_batch_size: int = 4
     max_input_tokens: int
     """Longest prompt; at least 1 and less than `max_total_tokens`."""
     max_total_tokens: int
     """Prompt and answer together."""
+    vocab_size: int = 1 << 31
+    """Token ids are below."""
     max_images: int = 16
     takes_images: bool = False
     """Whether markdown images in a prompt are images, or plain text."""
@@ -91,8 +120,10 @@ class Limits:
             max_best_of=config.max_best_of,
             max_stop_sequences=config.max_stop_sequences,
             max_top_n_tokens=config.max_top_n_tokens,
+            max_client_batch_size=config.max_client_batch_size,
             max_input_tokens=max_input_tokens,
             max_total_tokens=max_total_tokens,
+            vocab_size=facts.vocab_size,
             max_images=config.max_images,
             takes_images=facts.takes_images,
             has_grammars=config.has_grammars,

@@ -1,15 +1,15 @@
 """Sorts the parallel arrays of a step's result by sequence."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from inlay_proto import generate_pb2 as pb
 from inlay_router.sequence import Sequence
 
 
-@dataclass(kw_only=True, slots=True)
-class Delivery:
-    """What one result says about one sequence."""
+class Delivery(Struct, kw_only=True):
+    """What one result says about one sequence. A Struct, as one is made for each row."""
 
     sequence: Sequence
     token_ids: list[int] = field(default_factory=list)

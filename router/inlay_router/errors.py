@@ -2,8 +2,13 @@
 
     RouterError
     ├── ValidationError          422  validation             what the client sent cannot be served
+    ├── SuffixNotSupported       422  suffix not supported   a completion with `suffix`
+    ├── TooManyPrompts           422  batch size exceeded    more prompts than one call may hold
+    ├── TemplateError            422  template_error         the chat template refuses the messages
+    ├── ToolError                422  tool_error             the tools cannot be used as asked
     ├── BadRequest               400  bad_request            the body is not JSON
     ├── PayloadTooLarge          413  payload_too_large      the body exceeds its limit
+    ├── BodyTooSlow              408  request_timeout        the body does not arrive in time
     ├── UnsupportedMediaType     415  unsupported_media_type the body is not declared as JSON
     ├── Overloaded               429  overloaded             the queue is full
     ├── GenerationFailed         424  generation             a shard failed this request
@@ -34,6 +39,48 @@ class ValidationError(RouterError):
         super().__init__(f"Input validation error: {reason}")
 
 
+class SuffixNotSupported(RouterError):
+    """A completion that should end before a given text."""
+
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+    error_type = "suffix not supported"
+
+    def __init__(self) -> None:
+        super().__init__("Suffix is not supported and can be achieved by preprocessing the prompt.")
+
+
+class TooManyPrompts(RouterError):
+    """More prompts in one call than `--max-client-batch-size`."""
+
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+    error_type = "batch size exceeded"
+
+    def __init__(self, max_prompts: int) -> None:
+        super().__init__(
+            f"Number of prompts exceeds the maximum allowed batch size of {max_prompts}"
+        )
+
+
+class TemplateError(RouterError):
+    """There is no chat template, or it refuses the messages; the words are its own."""
+
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+    error_type = "template_error"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"Template error: {reason}")
+
+
+class ToolError(RouterError):
+    """The tools of a chat contradict each other or the rest of the request."""
+
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+    error_type = "tool_error"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"Tool error: {reason}")
+
+
 class BadRequest(RouterError):
     """The body is not JSON."""
 
@@ -46,6 +93,16 @@ class PayloadTooLarge(RouterError):
 
     status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
     error_type = "payload_too_large"
+
+
+class BodyTooSlow(RouterError):
+    """The body has not arrived within the time that it may take."""
+
+    status = HTTPStatus.REQUEST_TIMEOUT
+    error_type = "request_timeout"
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"The request body must arrive within {seconds:g} seconds")
 
 
 class UnsupportedMediaType(RouterError):

@@ -4,7 +4,9 @@ import asyncio
 import re
 import socket
 import ssl
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
 from types import TracebackType
@@ -13,7 +15,7 @@ from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 import httpcore
 
-from inlay_router.addresses import is_public
+from inlay_router.addresses import Network, is_allowed
 from inlay_router.errors import ValidationError
 from inlay_router.images import ImageLimits, check_size
 from inlay_router.version import VERSION
@@ -37,6 +39,13 @@ class FetchLimits:
     max_redirects: int = 5
     max_concurrent: int = 16
     """Fetches at a time over all requests."""
+    max_concurrent_per_host: int = 4
+    """Fetches at a time from one host, so that a slow one does not take every place."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Names that images may come from, lower case; `.example.org` stands for all below it. Empty
+    for any."""
+    allowed_networks: tuple[Network, ...] = ()
+    """Private networks that images may come from too."""
     has_private_addresses: bool = False
     """Whether addresses are not checked; for development."""
 
@@ -58,18 +67,24 @@ class Fetcher:
     """Fetches over connections of its own, which go where the address check looked."""
 
     def __init__(
-        self, limits: FetchLimits, backend: httpcore.AsyncNetworkBackend | None = None
+        self,
+        limits: FetchLimits,
+        backend: httpcore.AsyncNetworkBackend | None = None,
+        ssl_context: ssl.SSLContext | None = None,
     ) -> None:
-        """`backend` opens the connections, to addresses that were checked."""
+        """`backend` opens the connections, to addresses that were checked; `ssl_context` says whom
+        `https` trusts, by default the roots that come with `certifi`."""
         self._limits = limits
         self._places = asyncio.Semaphore(limits.max_concurrent)
+        self._hosts = HostPlaces(limits.max_concurrent_per_host)
         self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=_ssl_context(),
+            ssl_context=ssl_context or _ssl_context(),
             max_connections=limits.max_concurrent,
             max_keepalive_connections=0,
             network_backend=CheckedBackend(
                 backend or httpcore.AnyIOBackend(),
                 has_private_addresses=limits.has_private_addresses,
+                allowed_networks=limits.allowed_networks,
             ),
         )
 
@@ -87,7 +102,7 @@ class Fetcher:
     async def fetch(self, url: str) -> bytes:
         """The body behind `url`. Raises FetchError."""
         try:
-            async with asyncio.timeout(self._limits.timeout), self._places:
+            async with asyncio.timeout(self._limits.timeout):
                 return await self._follow(url)
         except TimeoutError:
             raise FetchError(f"it took longer than {self._limits.timeout:g} seconds") from None
@@ -98,7 +113,13 @@ class Fetcher:
 
     async def _follow(self, url: str) -> bytes:
         for _ in range(self._limits.max_redirects + 1):
-            answer = await self._get(_parse(url))
+            target = _parse(url)
+            host = target.host.decode().lower().rstrip(".")
+            if not _is_allowed_host(host, self._limits.allowed_hosts):
+                raise FetchError("its host is not one of those that this server allows")
+            # First the host's place: who waits for a slow host takes no place from others.
+            async with self._hosts.place(host), self._places:
+                answer = await self._get(target)
             if isinstance(answer, bytes):
                 return answer
             url = _join(url, answer)
@@ -124,14 +145,47 @@ class Fetcher:
         return bytes(body)
 
 
+class HostPlaces:
+    """So many places a host; a host that nobody asks for is forgotten."""
+
+    def __init__(self, num_places: int) -> None:
+        self._num_places = num_places
+        self._places: dict[str, asyncio.Semaphore] = {}
+        self._num_users: Counter[str] = Counter()
+
+    def __repr__(self) -> str:
+        return f"HostPlaces({dict(self._num_users)})"
+
+    @asynccontextmanager
+    async def place(self, host: str) -> AsyncIterator[None]:
+        """Wait for a place of this host, and hold it."""
+        places = self._places.setdefault(host, asyncio.Semaphore(self._num_places))
+        self._num_users[host] += 1
+        try:
+            async with places:
+                yield
+        finally:
+            self._num_users[host] -= 1
+            if not self._num_users[host]:
+                del self._num_users[host], self._places[host]
+
+
 class CheckedBackend(httpcore.AsyncNetworkBackend):
     """Resolves a host, checks every address of it, and connects to one that was checked."""
 
     def __init__(
-        self, inner: httpcore.AsyncNetworkBackend, *, has_private_addresses: bool = False
+        self,
+        inner: httpcore.AsyncNetworkBackend,
+        *,
+        has_private_addresses: bool = False,
+        allowed_networks: Sequence[Network] = (),
     ) -> None:
         self._inner = inner
         self._has_private_addresses = has_private_addresses
+        self._allowed_networks = allowed_networks
+
+    def _may_connect(self, address: str) -> bool:
+        return self._has_private_addresses or is_allowed(address, self._allowed_networks)
 
     async def connect_tcp(
         self,
@@ -144,7 +198,7 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
         """A connection to `host`. Raises FetchError, and httpcore's errors."""
         addresses = await _resolve(host, port)
         # One sentence for both, so that nobody can ask which names exist in a private network.
-        if not addresses or not (self._has_private_addresses or all(map(is_public, addresses))):
+        if not addresses or not all(map(self._may_connect, addresses)):
             raise FetchError("its host has no public address")
         for address in addresses[:-1]:
             try:
@@ -156,6 +210,13 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
         return await self._inner.connect_tcp(
             addresses[-1], port, timeout, local_address, socket_options
         )
+
+
+def _is_allowed_host(host: str, allowed_hosts: Sequence[str]) -> bool:
+    return not allowed_hosts or any(
+        host.endswith(allowed) if allowed.startswith(".") else host == allowed
+        for allowed in allowed_hosts
+    )
 
 
 async def _resolve(host: str, port: int) -> list[str]:

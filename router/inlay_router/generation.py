@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 
 from inlay_proto import generate_pb2 as pb
 from inlay_router.answer import Answer
-from inlay_router.batcher import Batcher, BatchLimits
-from inlay_router.blocks import BlockPool
+from inlay_router.batch_limits import BatchLimits
+from inlay_router.batcher import Batcher
 from inlay_router.delivery import Delivery
 from inlay_router.errors import (
     GenerationFailed,
@@ -17,10 +17,15 @@ from inlay_router.errors import (
     RouterError,
     ValidationError,
 )
+from inlay_router.hanging import end_if_hung
 from inlay_router.links.link import Link, LinkLost, LinkRefused, PreparationRefused
+from inlay_router.observer import StepObserver, Unobserved
+from inlay_router.patience import Patience
+from inlay_router.replica import Replica
 from inlay_router.request import GenerationRequest
 from inlay_router.sequence import Sequence
 from inlay_router.stats import Stats
+from inlay_router.step_times import StepTimes
 from inlay_router.tokenizer import Tokenizer
 
 _logger = logging.getLogger(__name__)
@@ -47,15 +52,21 @@ class Generation:
         *,
         clock: Callable[[], float] = time.monotonic,
         retry_seconds: float = 0.05,
+        step_timeout: float = 120.0,
     ) -> None:
-        """`retry_seconds` is the first pause between attempts; it doubles up to 2 s."""
+        """`retry_seconds` is the first pause between attempts; it doubles up to 2 s. A replica that
+        takes longer than `step_timeout` seconds for a step counts as hung."""
         self._link = link
         self._limits = limits or BatchLimits()
         self._clock = clock
         self._retry_seconds = retry_seconds
-        self._batcher = Batcher(self._limits, BlockPool(num_blocks=0, block_size=1))
+        self._batcher = Batcher(self._limits, Replica())
+        self.step_times = StepTimes()
         self._answers: dict[Sequence, Answer] = {}
         self._ready = asyncio.Event()
+        self.observer: StepObserver = Unobserved()
+        """Told of every step; set it before the first request."""
+        self._patience = Patience(step_timeout)
         self._has_work = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._num_connects = 0
@@ -89,15 +100,18 @@ class Generation:
     @property
     def stats(self) -> Stats:
         """A snapshot."""
-        batcher = self._batcher
+        batcher, counters = self._batcher, self._batcher.counters
         return Stats(
             num_waiting=batcher.num_waiting,
-            num_running=batcher.num_running,
+            num_running=len(batcher.running),
             num_blocks=batcher.pool.num_blocks,
             num_blocks_used=batcher.pool.num_used,
-            num_steps=batcher.num_steps,
-            num_tokens=batcher.num_tokens,
-            num_preemptions=batcher.num_preemptions,
+            num_blocks_idle=batcher.pool.num_idle,
+            num_steps=counters.num_steps,
+            num_tokens=counters.num_tokens,
+            num_preemptions=counters.num_preemptions,
+            num_prompt_tokens=counters.num_prompt_tokens,
+            num_cached_tokens=counters.num_cached_tokens,
             num_reconnects=max(0, self._num_connects - 1),
         )
 
@@ -151,12 +165,14 @@ class Generation:
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._send_steps())
                     tasks.create_task(self._settle_results())
+                    tasks.create_task(end_if_hung(self._link, self._patience))
             except* LinkLost as lost:
                 _logger.warning("the replica is away: %s", lost.exceptions[0])
                 self._has_died = lost.subgroup(LinkRefused) is None
             except* Exception as broken:
                 _logger.error("the router is at fault, every stream ends", exc_info=broken)
                 self._abandon()
+            self.observer.lost()
             if self._is_stopped:  # a fault in the same moment hides the cancellation
                 return
             self._ready.clear()
@@ -181,8 +197,9 @@ class Generation:
             self.tokenizer = Tokenizer(facts.tokenizer_json)
         self.facts = facts
         self._num_connects += 1
-        pool = BlockPool(num_blocks=facts.num_blocks, block_size=facts.block_size)
-        for delivery in self._batcher.reset(pool, has_died=self._has_died):
+        self.step_times.reset()
+        self._patience.reset()
+        for delivery in self._batcher.reset(Replica.of(facts), has_died=self._has_died):
             self._deliver(delivery)
         self._ready.set()
 
@@ -193,21 +210,36 @@ class Generation:
 
     async def _send_steps(self) -> None:
         while True:
-            while (step := self._batcher.next_step()) is not None:
+            while (step := self._next_step()) is not None:
                 self._note_starts(step)
+                self.observer.sent(step)
                 await self._link.send(step)
             self._has_work.clear()
             await self._has_work.wait()
+
+    def _next_step(self) -> pb.Step | None:
+        begun = time.perf_counter()
+        step = self._batcher.next_step()
+        if step is not None:
+            self.step_times.scheduled(time.perf_counter() - begun)
+            self._patience.sent(time.monotonic())
+        return step
 
     async def _settle_results(self) -> None:
         while True:
             result = await self._link.receive()
             self._num_failures = 0
+            self._patience.answered(time.monotonic())
+            begun = time.perf_counter()
             deliveries = self._batcher.settle(result)
             self._has_work.set()
+            spent = time.perf_counter() - begun
             await asyncio.sleep(0)  # The next step goes out before anyone reads about this one.
+            begun = time.perf_counter()
             for delivery in deliveries:
                 self._deliver(delivery)
+            self.step_times.delivered(result.timings, time.perf_counter() - begun + spent)
+            self.observer.settled(result)
 
     def _deliver(self, delivery: Delivery) -> None:
         """Give one sequence's news to its answer. A fault here ends that answer only."""

@@ -5,8 +5,10 @@ import binascii
 import hashlib
 from dataclasses import dataclass
 from io import BytesIO
+from threading import Lock
 from urllib.parse import unquote_to_bytes
 
+from inlay_grammars.cache import RecentlyUsed
 from inlay_proto import generate_pb2 as pb
 from inlay_router.errors import ValidationError
 
@@ -23,14 +25,30 @@ class ImageLimits:
     """Width times height."""
 
 
-def check_image(data: bytes, limits: ImageLimits) -> pb.Image:
-    """An image that decodes completely, with its digest. Of several frames the first counts.
+class ImageCheck:
+    """Checks images; one that passed not again, as long as it is remembered. For any thread."""
 
-    Takes the time of decoding: call it from a thread. Raises ValidationError.
-    """
-    check_size(len(data), limits)
-    _decode(data, limits)
-    return pb.Image(data=data, digest=hashlib.sha256(data).digest())
+    def __init__(self, limits: ImageLimits, *, max_remembered: int = 4096) -> None:
+        self.limits = limits
+        self._passed: RecentlyUsed[bool] = RecentlyUsed(max_remembered)
+        self._lock = Lock()
+
+    def check(self, data: bytes) -> pb.Image:
+        """An image that decodes completely, with its digest. Of several frames the first counts.
+
+        Takes the time of decoding: call it from a thread. Raises ValidationError.
+        """
+        check_size(len(data), self.limits)
+        digest = hashlib.sha256(data).digest()
+        if not self._has_passed(digest):
+            _decode(data, self.limits)
+            with self._lock:
+                self._passed.put(digest, True)
+        return pb.Image(data=data, digest=digest)
+
+    def _has_passed(self, digest: bytes) -> bool:
+        with self._lock:
+            return self._passed.get(digest) is not None
 
 
 def check_size(num_bytes: int, limits: ImageLimits) -> None:

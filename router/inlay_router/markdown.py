@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from inlay_router import local_images
 from inlay_router.errors import ValidationError
 
 _OPENING = "![]("
@@ -22,10 +23,12 @@ class ImagePiece:
     """An image that stands at this place."""
 
     url: str
-    """Begins with `http://`, `https://` or `data:`, in any case."""
+    """Begins with `http://`, `https://`, `data:` or, where allowed, `file:`, in any case."""
 
 
-def split(inputs: str, *, max_images: int) -> list[TextPiece | ImagePiece]:
+def split(
+    inputs: str, *, max_images: int, has_local_images: bool = False
+) -> list[TextPiece | ImagePiece]:
     r"""The pieces of a prompt, in order: what the regex `!\\[\\]\\([^\\)]*\\)` matches is an image.
 
     So the alternative text is empty, a URL ends at the first `)`, and it may span lines.
@@ -44,7 +47,8 @@ def split(inputs: str, *, max_images: int) -> list[TextPiece | ImagePiece]:
                 f"`inputs` may hold up to {max_images} images. Given: at least {num_images}"
             )
         _add_text(pieces, inputs[end:start])
-        pieces.append(_image(inputs[start + len(_OPENING) : stop]))
+        url = inputs[start + len(_OPENING) : stop]
+        pieces.append(image_at(url, has_local_images=has_local_images))
         end = stop + len(_CLOSING)
     _add_text(pieces, inputs[end:])
     return pieces
@@ -55,9 +59,11 @@ def _add_text(pieces: list[TextPiece | ImagePiece], text: str) -> None:
         pieces.append(TextPiece(text))
 
 
-def _image(url: str) -> ImagePiece:
+def image_at(url: str, *, has_local_images: bool = False) -> ImagePiece:
+    """The image at `url`. Raises ValidationError for a URL of another scheme."""
+    schemes = (*_SCHEMES, local_images.SCHEME) if has_local_images else _SCHEMES
     # The longest scheme has 8 characters; a data URI may have millions.
-    if not url[:8].lower().startswith(_SCHEMES):
+    if not url[:8].lower().startswith(schemes):
         quoted = url if len(url) <= _NUM_QUOTED else f"{url[:_NUM_QUOTED]}…"
         raise ValidationError(f"invalid image content: ![]({quoted})")
     return ImagePiece(url)

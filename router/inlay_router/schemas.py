@@ -21,13 +21,15 @@ class GenerateParameters(Struct, frozen=True):
     temperature: float | None = None
     repetition_penalty: float | None = None
     frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    logit_bias: dict[int, float] | None = None
     top_k: int | None = None
     top_p: float | None = None
     typical_p: float | None = None
     do_sample: bool | None = None
     max_new_tokens: int | None = None
     return_full_text: bool | None = None
-    stop: list[str] | None = None
+    stop: str | list[str] | None = None
     truncate: int | None = None
     watermark: bool | None = None
     details: bool | None = None
@@ -85,6 +87,8 @@ class DetailsBody(Struct, frozen=True):
     tokens: list[TokenBody]
     best_of_sequences: list[SequenceBody] | UnsetType = UNSET
     top_tokens: list[list[TokenBody]] | UnsetType = UNSET
+    cached_tokens: int | UnsetType = UNSET
+    """Tokens of the prompt found in the prefix cache; not in TGI's answers, and left out if 0."""
 
 
 class GenerateAnswer(Struct, frozen=True):
@@ -101,6 +105,8 @@ class StreamDetailsBody(Struct, frozen=True):
     generated_tokens: int
     seed: int | None
     input_length: int
+    cached_tokens: int | UnsetType = UNSET
+    """Tokens of the prompt found in the prefix cache; not in TGI's answers, and left out if 0."""
 
 
 class StreamEvent(Struct, frozen=True, kw_only=True):
@@ -118,6 +124,34 @@ class ErrorBody(Struct, frozen=True):
 
     error: str
     error_type: str
+
+
+class OpenAIErrorBody(Struct, frozen=True):
+    """What went wrong, inside a stream of OpenAI's routes."""
+
+    message: str
+    http_status_code: int
+
+
+class OpenAIErrorEvent(Struct, frozen=True):
+    """An error after the first byte of a stream of OpenAI's routes."""
+
+    error: OpenAIErrorBody
+
+
+class OpenAIRefusalBody(Struct, frozen=True):
+    """What went wrong, as OpenAI's clients read it."""
+
+    message: str
+    type: str
+    param: str | None = None
+    code: str | None = None
+
+
+class OpenAIRefusal(Struct, frozen=True):
+    """Every error of `/v1` for OpenAI's own clients."""
+
+    error: OpenAIRefusalBody
 
 
 class InfoAnswer(Struct, frozen=True):
@@ -145,3 +179,20 @@ class InfoAnswer(Struct, frozen=True):
     max_batch_size: int
     takes_images: bool
     has_grammars: bool
+
+
+class ModelBody(Struct, frozen=True):
+    """One model, in OpenAI's shape."""
+
+    id: str
+    object: str = "model"
+    created: int = 0
+    owned_by: str = ""
+
+
+class ModelsAnswer(Struct, frozen=True):
+    """Answer of `/v1/models`."""
+
+    data: list[ModelBody]
+    object: str = "list"
+

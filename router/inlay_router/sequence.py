@@ -1,5 +1,6 @@
 """One running generation as the router keeps it: all that is needed to run it on, or again."""
 
+from array import array
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Self
@@ -37,13 +38,23 @@ class Sequence:
     num_prompt_tokens: int
     num_tokens_max: int
     """Prompt and answer when `max_new_tokens` are reached."""
-    token_ids: list[int]
-    """Prompt, then the answer as far as results are back."""
+    token_ids: "array[int]"
+    """Prompt, then the answer as far as results are back; 4 bytes each."""
     state: State = State.OUTSIDE
+    arrival_step: int = 0
+    """Steps that had been sent when it was added."""
     sequence_id: int = 0
     """Its name on the shards, a new one each time that it joins; 0 while it is not running."""
     block_ids: list[int] = field(default_factory=list)
     """Block i holds positions [i * block_size, (i + 1) * block_size)."""
+    block_keys: list[bytes] = field(default_factory=list)
+    """Names of its full blocks by content, as far as they were needed; the prefix cache sets it."""
+    num_published: int = 0
+    """Blocks at the front that others can find."""
+    has_run: bool = False
+    """Whether it ever joined."""
+    num_cached_tokens: int = 0
+    """Prompt tokens that did not have to be computed when it joined first."""
     num_computed: int = 0
     num_scheduled: int = 0
     num_pending: int = 0
@@ -56,7 +67,7 @@ class Sequence:
     @classmethod
     def of(cls, request: GenerationRequest) -> Self:
         """A sequence that has not begun."""
-        token_ids = list(request.prompt.token_ids)
+        token_ids = array("I", request.prompt.token_ids)
         return cls(
             request=request,
             num_prompt_tokens=len(token_ids),
@@ -75,12 +86,31 @@ class Sequence:
         num_visible = len(self.token_ids) + self.num_pending
         return num_visible - self.num_scheduled if num_visible < self.num_tokens_max else 0
 
+    def join(self, sequence_id: int, num_cached_blocks: int, block_size: int) -> bool:
+        """Run under this name, with the tokens of the first blocks computed already.
+
+        Returns whether it never ran before.
+        """
+        self.sequence_id = sequence_id
+        self.state = State.RUNNING
+        self.num_published = num_cached_blocks
+        self.num_computed = self.num_scheduled = num_cached_blocks * block_size
+        is_first, self.has_run = not self.has_run, True
+        if is_first:
+            self.num_cached_tokens = min(self.num_computed, self.num_prompt_tokens)
+        return is_first
+
     def schedule(self, num_tokens: int) -> bool:
         """Put tokens in a step that is about to be sent; returns whether the row chooses one."""
         self.num_scheduled += num_tokens
         is_choosing = self.num_scheduled == len(self.token_ids) + self.num_pending
         self.num_pending += is_choosing
         return is_choosing
+
+    def schedule_next(self) -> None:
+        """Put the only unscheduled token in a step, which chooses the one behind it."""
+        self.num_scheduled += 1
+        self.num_pending += 1
 
     def confirm(self, num_tokens: int, *, is_choosing: bool) -> None:
         """The result of a step with `num_tokens` of this sequence is back."""
@@ -94,6 +124,7 @@ class Sequence:
         """Forget all that the shards hold of it; returns the blocks that it owned."""
         block_ids, self.block_ids = self.block_ids, []
         self.sequence_id = self.num_computed = self.num_scheduled = self.num_pending = 0
+        self.block_keys, self.num_published = [], 0
         self.state = State.OUTSIDE
         return block_ids
 
@@ -110,6 +141,7 @@ class Sequence:
             grammar=request.grammar,
             top_n_tokens=request.top_n_tokens,
             prompt_logprobs=request.wants_prompt_logprobs,
+            num_cached_tokens=self.num_computed,
         )
 
     def __repr__(self) -> str:

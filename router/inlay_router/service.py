@@ -1,5 +1,7 @@
 """What all handlers share: one model behind one router."""
 
+import os
+import threading
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -8,16 +10,24 @@ from dataclasses import dataclass
 from inlay_grammars.pool import CompilePool
 from inlay_proto import generate_pb2 as pb
 from inlay_router.admission import Admission
-from inlay_router.config import Limits, RouterConfig
+from inlay_router.chat.admission import ChatAdmission
+from inlay_router.chat.contents import ContentRules
+from inlay_router.chat.prompts import ChatPrompts
+from inlay_router.chat.templates import ChatTemplates
+from inlay_router.config import ConfigError, Limits, RouterConfig
 from inlay_router.fetch import Fetcher, FetchLimits
 from inlay_router.generation import Generation
-from inlay_router.images import ImageLimits
+from inlay_router.image_metrics import ImageMetrics
+from inlay_router.images import ImageCheck, ImageLimits
 from inlay_router.metrics import Metrics
 from inlay_router.permits import Permits
 from inlay_router.prompt import PromptReader
+from inlay_router.traces import Traces
 
 _NUM_THREADS = 2
 """Threads that decode images and tokenise long texts: few, so that they leave the steps a core."""
+_NICENESS = 10
+"""Added to that of the process for these threads."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,8 +38,11 @@ class Service:
     limits: Limits
     generation: Generation
     admission: Admission
+    chats: ChatAdmission
     permits: Permits
     metrics: Metrics
+    traces: Traces | None
+    """None when nobody collects them."""
 
     @property
     def facts(self) -> pb.ModelFacts:
@@ -50,25 +63,67 @@ async def serving(
     fetch_limits = FetchLimits(
         image=image_limits,
         timeout=config.image_timeout,
+        allowed_hosts=tuple(host.lower() for host in config.allowed_image_hosts),
+        allowed_networks=config.allowed_image_networks,
         has_private_addresses=config.has_private_images,
     )
     metrics = Metrics(limits.max_total_tokens)
     metrics.watch(generation)
     async with AsyncExitStack() as resources:
-        executor = ThreadPoolExecutor(_NUM_THREADS, thread_name_prefix="prompt")
+        executor = ThreadPoolExecutor(
+            _NUM_THREADS, thread_name_prefix="prompt", initializer=_yield_to_steps
+        )
         resources.callback(executor.shutdown, wait=False, cancel_futures=True)
         prompts = PromptReader(
             generation=generation,
             fetcher=await resources.enter_async_context(Fetcher(fetch_limits)),
             executor=executor,
             limits=limits,
-            image_limits=image_limits,
+            image_check=ImageCheck(image_limits),
+            image_metrics=ImageMetrics(metrics.registry),
+            local_images=config.allowed_local_images,
         )
+        admission = Admission(limits=limits, prompts=prompts, grammars=grammars)
         yield Service(
             config=config,
             limits=limits,
             generation=generation,
-            admission=Admission(limits=limits, prompts=prompts, grammars=grammars),
+            admission=admission,
+            chats=_chats(config, generation, admission),
             permits=Permits(config.max_concurrent_requests),
             metrics=metrics,
+            traces=await _traces(config, resources),
         )
+
+
+def _chats(config: RouterConfig, generation: Generation, admission: Admission) -> ChatAdmission:
+    rules = ContentRules(
+        takes_images=admission.limits.takes_images,
+        max_images=admission.limits.max_images,
+        has_markdown=config.has_chat_markdown_images,
+        has_local_images=config.allowed_local_images is not None,
+    )
+    return ChatAdmission(
+        admission=admission,
+        templates=ChatTemplates(generation.facts, generation.tokenizer),
+        prompts=ChatPrompts(prompts=admission.prompts, rules=rules),
+        tokenizer=generation.tokenizer,
+    )
+
+
+def _yield_to_steps() -> None:
+    """First thing in a thread: whatever streams wait for comes first where cores are few."""
+    own_id = threading.get_native_id()
+    niceness = os.getpriority(os.PRIO_PROCESS, own_id) + _NICENESS
+    os.setpriority(os.PRIO_PROCESS, own_id, niceness)
+
+
+async def _traces(config: RouterConfig, resources: AsyncExitStack) -> Traces | None:
+    if config.otlp_endpoint is None:
+        return None
+    if not config.otlp_endpoint.startswith(("http://", "https://")):
+        raise ConfigError(
+            f"--otlp-endpoint must begin with http:// or https://. Given: {config.otlp_endpoint}"
+        )
+    traces = Traces(config.otlp_endpoint, config.otlp_service_name)
+    return await resources.enter_async_context(traces)

@@ -1,6 +1,6 @@
 """Text to token ids and back, from the text of a `tokenizer.json`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 
 import tokenizers
@@ -48,6 +48,47 @@ class Tokenizer:
         ids: list[int] = self._fast.encode(text, add_special_tokens=add_special_tokens).ids
         return ids
 
+    def spans(self, text: str, *, add_special_tokens: bool = True) -> list[tuple[int, int, int]]:
+        """Id, start and end of every token: half-open intervals of characters of `text`."""
+        found = self._fast.encode(text, add_special_tokens=add_special_tokens)
+        pairs = zip(found.ids, found.offsets, strict=True)
+        return [(token_id, start, end) for token_id, (start, end) in pairs]
+
+    @cached_property
+    def added_tokens(self) -> Mapping[str, bool]:
+        """Tokens that are recognised wherever they are written, and whether each is special."""
+        added = self._fast.get_added_tokens_decoder().values()
+        return {token.content: token.special for token in added}
+
+    def special_id(self, text: str) -> int | None:
+        """The id of the special token that `text` is; None if it is none."""
+        return self._fast.token_to_id(text) if self.added_tokens.get(text) else None
+
+    def encode_parts(self, parts: Sequence[tuple[str, bool]]) -> list[int]:
+        """Ids of texts that follow one another; in a text with True no added token is recognised.
+
+        Adds no special tokens.
+        """
+        ids: list[int] = []
+        for index, (text, is_literal) in enumerate(parts):
+            fast = self._literal if is_literal else self._fast
+            part_ids = _encode_behind(fast, text) if index else _encode(fast, text)
+            if is_literal and self._fast.token_to_id(text) in part_ids:
+                # It is added without being special, which the library recognises all the same.
+                part_ids = [
+                    *_encode_behind(self._fast, text[:1]),
+                    *_encode_behind(self._fast, text[1:]),
+                ]
+            ids += part_ids
+        return ids
+
+    @cached_property
+    def _literal(self) -> tokenizers.Tokenizer:
+        """A twin that takes special tokens for text."""
+        twin = tokenizers.Tokenizer.from_str(self._fast.to_str())
+        twin.encode_special_tokens = True
+        return twin
+
     def decode(self, token_ids: Iterable[int], *, skip_special_tokens: bool = False) -> str:
         """Text of the whole of `token_ids`; unknown ids add nothing."""
         text: str = self._fast.decode(list(token_ids), skip_special_tokens=skip_special_tokens)
@@ -71,3 +112,19 @@ class Tokenizer:
             return self.decode([token_id])
         piece = self.token_bytes.piece(token_id)
         return piece if isinstance(piece, str) else piece.decode("utf-8", "replace")
+
+
+def _encode(fast: tokenizers.Tokenizer, text: str) -> list[int]:
+    ids: list[int] = fast.encode(text, add_special_tokens=False).ids
+    return ids
+
+
+def _encode_behind(fast: tokenizers.Tokenizer, text: str) -> list[int]:
+    """Ids of a text in the middle of another.
+
+    It is encoded behind a line break, because some tokenizers put a space before whatever stands
+    first; as `transformers` does it.
+    """
+    before = _encode(fast, "\n")
+    ids = _encode(fast, f"\n{text}")
+    return ids[len(before) :] if ids[: len(before)] == before else _encode(fast, text)

@@ -6,14 +6,17 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import msgspec
-
 from inlay_proto import generate_pb2 as pb
 from inlay_router.config import Limits
 from inlay_router.errors import ValidationError
-from inlay_router.schemas import GenerateBody, GenerateParameters, GrammarBody
+from inlay_router.grammar import grammar_of
+from inlay_router.schemas import GenerateBody, GenerateParameters
 
-_NUM_SEEDS = 1 << 64
+NUM_SEEDS = 1 << 64
+"""Seeds are below."""
+
+_MAX_BIASES = 300
+"""Tokens that `logit_bias` may name, as many as OpenAI allows; each is read in every step."""
 
 _MIN_TEMPERATURE = 1e-5
 """Below, the most likely token is as good as certain, and quotients overflow."""
@@ -45,7 +48,7 @@ class ValidParameters:
         for _ in range(1, self.best_of):
             other = pb.Sampling()
             other.CopyFrom(self.sampling)
-            other.seed = secrets.randbelow(_NUM_SEEDS)
+            other.seed = secrets.randbelow(NUM_SEEDS)
             samplings.append(other)
         return samplings
 
@@ -56,14 +59,21 @@ def validate(body: GenerateBody, limits: Limits, *, is_streaming: bool) -> Valid
     asked = body.parameters or GenerateParameters(do_sample=True)
     if is_streaming:
         _check_streaming(asked)
+    parameters = validate_parameters(asked, limits)
+    _check(body.inputs != "", "`inputs` cannot be empty")
+    return parameters
+
+
+def validate_parameters(asked: GenerateParameters, limits: Limits) -> ValidParameters:
+    """The same without the prompt, for routes that have another. Raises ValidationError."""
     best_of = _best_of(asked, limits)
     sampling = _sampling(asked)
+    _bias(sampling, asked.logit_bias or {}, limits)
     if asked.max_new_tokens is not None:
         _check(asked.max_new_tokens > 0, "`max_new_tokens` must be strictly positive")
     stop = _stop(asked, limits)
     _draw_seed(sampling, asked, best_of)
     top_n_tokens = _top_n_tokens(asked, limits)
-    _check(body.inputs != "", "`inputs` cannot be empty")
     _check_truncate(asked.truncate, limits)
     _check(asked.adapter_id is None, "`adapter_id` must be null: this server has no adapters")
     return ValidParameters(
@@ -73,7 +83,7 @@ def validate(body: GenerateBody, limits: Limits, *, is_streaming: bool) -> Valid
         truncate=asked.truncate,
         stop=stop,
         top_n_tokens=top_n_tokens,
-        grammar=_grammar(asked.grammar, limits) if asked.grammar else None,
+        grammar=grammar_of(asked.grammar, limits) if asked.grammar else None,
         wants_details=bool(asked.details or asked.decoder_input_details),
         wants_prefill=bool(asked.decoder_input_details),
         returns_full_text=bool(asked.return_full_text),
@@ -135,6 +145,9 @@ def _sampling(asked: GenerateParameters) -> pb.Sampling:
     frequency_penalty = _number(
         asked.frequency_penalty, "frequency_penalty", ">= -2.0 and <= 2.0", _is_within_two
     )
+    presence_penalty = _number(
+        asked.presence_penalty, "presence_penalty", ">= -2.0 and <= 2.0", _is_within_two
+    )
     top_p = _number(asked.top_p, "top_p", "> 0.0 and < 1.0", _is_share)
     typical_p = _number(asked.typical_p, "typical_p", "> 0.0 and < 1.0", _is_share)
     top_k = asked.top_k
@@ -149,8 +162,24 @@ def _sampling(asked: GenerateParameters) -> pb.Sampling:
         typical_p=typical_p,
         repetition_penalty=repetition_penalty,
         frequency_penalty=frequency_penalty,
+        presence_penalty=presence_penalty,
         watermark=bool(asked.watermark),
     )
+
+
+def _bias(sampling: pb.Sampling, logit_bias: dict[int, float], limits: Limits) -> None:
+    _check(
+        len(logit_bias) <= _MAX_BIASES,
+        f"`logit_bias` supports up to {_MAX_BIASES} tokens. Given: {len(logit_bias)}",
+    )
+    for token_id, bias in logit_bias.items():
+        _check(
+            0 <= token_id < limits.vocab_size,
+            f"`logit_bias` must name token ids >= 0 and < {limits.vocab_size}. Given: {token_id}",
+        )
+        _check(-100 <= bias <= 100, f"`logit_bias` must be >= -100 and <= 100. Given: {bias}")
+    sampling.biased_token_ids.extend(logit_bias.keys())
+    sampling.token_biases.extend(logit_bias.values())
 
 
 def _is_positive(value: float) -> bool:
@@ -181,7 +210,7 @@ def _number(
 
 
 def _stop(asked: GenerateParameters, limits: Limits) -> tuple[str, ...]:
-    stop = tuple(asked.stop or ())
+    stop = (asked.stop,) if isinstance(asked.stop, str) else tuple(asked.stop or ())
     _check(
         len(stop) <= limits.max_stop_sequences,
         f"`stop` supports up to {limits.max_stop_sequences} stop sequences. Given: {len(stop)}",
@@ -192,8 +221,8 @@ def _stop(asked: GenerateParameters, limits: Limits) -> tuple[str, ...]:
 
 def _draw_seed(sampling: pb.Sampling, asked: GenerateParameters, best_of: int) -> None:
     _check(asked.seed is None or best_of == 1, "`seed` must not be set when `best_of` > 1")
-    seed = secrets.randbelow(_NUM_SEEDS) if asked.seed is None else asked.seed
-    _check(0 <= seed < _NUM_SEEDS, f"`seed` must be >= 0 and < 2**64. Given: {seed}")
+    seed = secrets.randbelow(NUM_SEEDS) if asked.seed is None else asked.seed
+    _check(0 <= seed < NUM_SEEDS, f"`seed` must be >= 0 and < 2**64. Given: {seed}")
     sampling.seed = seed
 
 
@@ -212,47 +241,3 @@ def _check_truncate(truncate: int | None, limits: Limits) -> None:
         f"`truncate` must be strictly positive and less than {limits.max_input_tokens}. "
         f"Given: {truncate}",
     )
-
-
-def _grammar(body: GrammarBody, limits: Limits) -> pb.Grammar:
-    _check(limits.has_grammars, "grammar is not supported")
-    if body.type == "regex":
-        return pb.Grammar(kind=pb.Grammar.KIND_REGEX, value=_regex(body.value))
-    if body.type in ("json", "json_object"):
-        return pb.Grammar(kind=pb.Grammar.KIND_JSON, value=_schema(body.value))
-    if body.type == "json_schema":
-        return pb.Grammar(kind=pb.Grammar.KIND_JSON, value=_named_schema(body.value))
-    raise ValidationError(
-        "grammar is not valid: `type` must be `json`, `json_object`, `json_schema` or `regex`. "
-        f"Given: `{body.type[:40]}`"
-    )
-
-
-def _regex(value: msgspec.Raw) -> str:
-    try:
-        return msgspec.json.decode(value, type=str)
-    except msgspec.ValidationError:
-        raise ValidationError("grammar is not valid: `value` of a regex must be a string") from None
-
-
-def _schema(value: msgspec.Raw) -> str:
-    """The text of a schema that came as an object, or as a string that holds one."""
-    if bytes(value).startswith(b'"'):
-        return msgspec.json.decode(value, type=str)
-    return _object_text(value, "grammar is not supported")
-
-
-def _named_schema(value: msgspec.Raw) -> str:
-    try:
-        named = msgspec.json.decode(value, type=dict[str, msgspec.Raw])
-    except msgspec.ValidationError:
-        named = {}
-    if "schema" not in named:
-        raise ValidationError("grammar is not valid: `value` must be an object with a `schema`")
-    return _object_text(named["schema"], "grammar is not valid: `schema` must be an object")
-
-
-def _object_text(value: msgspec.Raw, otherwise: str) -> str:
-    text = bytes(value).decode()
-    _check(text.startswith("{"), otherwise)
-    return text

@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 
 from inlay_proto import generate_pb2 as pb
 from inlay_router.app import make_app
-from inlay_router.batcher import BatchLimits
+from inlay_router.batch_limits import BatchLimits
 from inlay_router.config import RouterConfig
 from inlay_router.generation import Generation
 from inlay_router.links.scripted import ScriptedLink

@@ -1,19 +1,23 @@
 """What the batcher puts into steps, case by case."""
 
+from typing import Any
+
 import pytest
 
 from inlay_proto import generate_pb2 as pb
-from inlay_router.batcher import Batcher, BatchLimits
+from inlay_router.batch_limits import BatchLimits
+from inlay_router.batcher import Batcher
 from inlay_router.blocks import BlockPool
 from inlay_router.delivery import Delivery
 from inlay_router.errors import Overloaded
+from inlay_router.replica import Replica
 from inlay_router.request import GenerationRequest, Prompt
 from inlay_router.sequence import Sequence, State
 
 
-def a_batcher(*, num_blocks: int = 100, block_size: int = 4, **limits: int) -> Batcher:
+def a_batcher(*, num_blocks: int = 100, block_size: int = 4, **limits: Any) -> Batcher:
     pool = BlockPool(num_blocks=num_blocks, block_size=block_size)
-    return Batcher(BatchLimits(**limits), pool)
+    return Batcher(BatchLimits(**limits), Replica(pool=pool))
 
 
 def a_sequence(num_prompt_tokens: int = 3, max_new_tokens: int = 20) -> Sequence:
@@ -151,7 +155,7 @@ def test_the_queue_is_not_overtaken() -> None:
     add(batcher, large, small)
     settle(batcher, step, 1)
     send(batcher)
-    assert (batcher.num_running, batcher.num_waiting) == (1, 2)
+    assert (len(batcher.running), batcher.num_waiting) == (1, 2)
 
 
 def test_admission_leaves_each_running_sequence_a_block_to_grow() -> None:
@@ -195,13 +199,13 @@ def test_the_youngest_pauses_when_no_block_is_left() -> None:
     batcher, older, younger, steps = one_that_needs_all_four_blocks()
     assert [rows(step) for step in steps] == [{1: 7, 2: 3}, {}, {1: 1}, {}, {}, {}]
     assert (len(older.block_ids), len(younger.block_ids)) == (3, 1)
-    assert batcher.num_preemptions == 0
+    assert batcher.counters.num_preemptions == 0
 
 
 def test_the_youngest_gives_its_blocks_to_an_older_one() -> None:
     batcher, older, younger, _ = one_that_needs_all_four_blocks()
     step = send(batcher)
-    assert batcher.num_preemptions == 1
+    assert batcher.counters.num_preemptions == 1
     assert younger.state is State.WAITING
     assert list(step.leaving_ids) == [2]
     assert [growth.sequence_id for growth in step.growths] == [1]
@@ -230,7 +234,7 @@ def test_one_that_waits_for_its_last_result_does_not_give_way() -> None:
     settle(batcher, steps[0], 1, 2, ended=(2,))
     send(batcher)
     assert len(grower.block_ids) == 3
-    assert batcher.num_preemptions == 0
+    assert batcher.counters.num_preemptions == 0
 
 
 def test_a_reset_brings_everyone_back_in_order_with_their_tokens() -> None:
@@ -239,7 +243,7 @@ def test_a_reset_brings_everyone_back_in_order_with_their_tokens() -> None:
     add(batcher, *sequences)
     settle(batcher, send(batcher), 1, 2)
     send(batcher)
-    assert batcher.reset(BlockPool(num_blocks=100, block_size=4)) == []
+    assert batcher.reset(Replica(pool=BlockPool(num_blocks=100, block_size=4))) == []
     step = send(batcher)
     assert step.step_id == 1
     assert [list(joining.token_ids) for joining in step.joining] == [[0, 1, 2, 9]] * 2
@@ -252,7 +256,7 @@ def test_a_reset_to_a_smaller_pool_fails_only_what_cannot_fit() -> None:
     large, small = a_sequence(30), a_sequence(3, 2)
     add(batcher, large, small)
     send(batcher)
-    (failure,) = batcher.reset(BlockPool(num_blocks=2, block_size=4))
+    (failure,) = batcher.reset(Replica(pool=BlockPool(num_blocks=2, block_size=4)))
     assert failure.sequence is large
     assert failure.failure is not None and "smaller" in failure.failure.message
     assert rows(send(batcher)) == {3: 3}
@@ -333,7 +337,8 @@ def test_a_repr_tells_where_everything_stands() -> None:
     add(batcher, a_sequence(), a_sequence())
     send(batcher)
     assert repr(batcher) == (
-        "Batcher(BlockPool(99 of 100 blocks of 4 free), running [Sequence(running 1, blocks [0],"
+        "Batcher(BlockPool(99 of 100 blocks of 4 free, 0 of them idle),"
+        " running [Sequence(running 1, blocks [0],"
         " 3 prompt tokens, 0 of 20 answer tokens, 3 scheduled, 0 computed)], waiting"
         " [Sequence(waiting 0, blocks [], 3 prompt tokens, 0 of 20 answer tokens, 0 scheduled,"
         " 0 computed)], StepStream(last 1, in flight [1]))"

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 from scripted_router import serve
+from starlette.requests import Request
 
-from inlay_router.api.body import parse
-from inlay_router.errors import BadRequest, ValidationError
+from inlay_router.api.body import parse, read_body
+from inlay_router.errors import BadRequest, BodyTooSlow, ValidationError
 from inlay_router.schemas import GenerateBody
 
 
@@ -40,8 +41,11 @@ from inlay_router.schemas import GenerateBody
             "`parameters.stop[1]`: expected `str`, got `int`. Given: 2",
         ),
         (
-            b'{"inputs":"x","parameters":{"stop":"' + b"a" * 100 + b'"}}',
-            "`parameters.stop`: expected `array | null`, got `str`. Given: " + '"' + "a" * 59 + "…",
+            b'{"inputs":"x","parameters":{"details":"' + b"a" * 100 + b'"}}',
+            "`parameters.details`: expected `bool | null`, got `str`. Given: "
+            + '"'
+            + "a" * 59
+            + "…",
         ),
         (
             b'{"inputs":"x","parameters":{"temperature":1e999}}',
@@ -134,3 +138,18 @@ def test_a_400_has_the_shape_of_tgi() -> None:
     status, body = exchange(b"nonsense", [JSON])
     assert status == 400
     assert body["error_type"] == "bad_request"
+
+
+def test_a_body_that_does_not_end_is_a_408() -> None:
+    parts = iter([{"type": "http.request", "body": b"{", "more_body": True}])
+
+    async def receive() -> Any:
+        for part in parts:
+            return part
+        await asyncio.Event().wait()
+
+    scope = {"type": "http", "headers": [(b"content-type", b"application/json")]}
+    reading = read_body(Request(scope, receive), GenerateBody, 100, timeout=0.01)
+    with pytest.raises(BodyTooSlow, match="must arrive within 0.01 seconds") as caught:
+        asyncio.run(reading)
+    assert caught.value.status == 408

@@ -1,11 +1,14 @@
 """Fetching images from a server that misbehaves in every way."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
+import trustme
 
 from inlay_router.errors import ValidationError
 from inlay_router.fetch import Fetcher, FetchError, FetchLimits
@@ -18,7 +21,7 @@ Answer = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
 
 
 @asynccontextmanager
-async def web(answer: Answer) -> AsyncIterator[str]:
+async def web(answer: Answer, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
     """A server on loopback that hands each request's head to `answer`; its URL."""
     connections: set[asyncio.Task[None]] = set()
 
@@ -34,9 +37,10 @@ async def web(answer: Answer) -> AsyncIterator[str]:
     def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connections.add(asyncio.create_task(serve(reader, writer)))
 
-    async with await asyncio.start_server(connect, "127.0.0.1", 0) as server:
+    async with await asyncio.start_server(connect, "127.0.0.1", 0, ssl=tls) as server:
         try:
-            yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            scheme = "https" if tls else "http"
+            yield f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         finally:
             for _ in range(5):  # for a connection that was accepted and not made yet
                 await asyncio.sleep(0)
@@ -199,10 +203,9 @@ def test_a_redirect_to_nowhere_is_refused() -> None:
     assert refusal(saying(response)) == "Could not fetch image: the server redirects to nowhere"
 
 
-def test_a_redirect_to_a_private_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first hop counts as public here; the second is checked like any other."""
-    monkeypatch.setattr("inlay_router.fetch.is_public", lambda address: address == "127.0.0.1")
-    limits = FetchLimits(image=LIMITS.image)
+def test_a_redirect_to_a_private_address_is_refused() -> None:
+    """The first hop is in a network that is allowed; the second is checked like any other."""
+    limits = FetchLimits(image=LIMITS.image, allowed_networks=(ip_network("127.0.0.0/8"),))
     answer = saying(redirect(b"http://[::1]:1/secret"))
     sentence = "Could not fetch image: its host has no public address"
     assert refusal(answer, limits=limits) == sentence
@@ -282,3 +285,113 @@ def test_a_fetch_that_is_cancelled_leaves_its_place() -> None:
             return await fetcher.fetch(url)
 
     assert asyncio.run(scenario()) == b"x"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1", "2130706433"])
+def test_a_network_that_the_operator_named_is_fetched_from(host: str) -> None:
+    limits = FetchLimits(image=LIMITS.image, allowed_networks=(ip_network("127.0.0.1/32"),))
+
+    async def scenario() -> bytes:
+        async with web(saying(ok(b"image"))) as url, Fetcher(limits) as fetcher:
+            return await fetcher.fetch(url.replace("127.0.0.1", host))
+
+    assert asyncio.run(scenario()) == b"image"
+
+
+@pytest.mark.parametrize(
+    ("host", "is_allowed"),
+    [
+        ("127.0.0.1", True),
+        ("localhost", True),
+        ("localhost.", True),
+        ("LOCALHOST", True),
+        ("127.0.0.2", False),
+        ("a.localhost", True),
+        ("alocalhost", False),
+    ],
+)
+def test_only_the_hosts_that_the_operator_named(
+    host: str, is_allowed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def getaddrinfo(loop: object, host: str, port: int, **options: Any) -> list[Any]:
+        return [(2, 1, 6, "", ("127.0.0.1", port))]
+
+    monkeypatch.setattr("inlay_router.fetch.asyncio.BaseEventLoop.getaddrinfo", getaddrinfo)
+    limits = FetchLimits(
+        image=LIMITS.image,
+        has_private_addresses=True,
+        allowed_hosts=("127.0.0.1", "localhost", ".localhost"),
+    )
+
+    async def scenario() -> bytes:
+        async with web(saying(ok(b"image"))) as url, Fetcher(limits) as fetcher:
+            return await fetcher.fetch(url.replace("127.0.0.1", host))
+
+    if is_allowed:
+        assert asyncio.run(scenario()) == b"image"
+    else:
+        with pytest.raises(FetchError, match="not one of those that this server allows"):
+            asyncio.run(scenario())
+
+
+def test_a_redirect_to_a_host_that_is_not_allowed_is_refused() -> None:
+    limits = FetchLimits(
+        image=LIMITS.image, has_private_addresses=True, allowed_hosts=("127.0.0.1",)
+    )
+    answer = saying(redirect(b"http://localhost/a.png"))
+    assert "not one of those that this server allows" in refusal(answer, limits=limits)
+
+
+def test_a_slow_host_takes_no_more_than_its_places() -> None:
+    async def scenario() -> bytes:
+        entered: asyncio.Queue[None] = asyncio.Queue()
+
+        async def silent(head: bytes, writer: asyncio.StreamWriter) -> None:
+            entered.put_nowait(None)
+            await asyncio.Event().wait()
+
+        limits = FetchLimits(
+            image=LIMITS.image,
+            has_private_addresses=True,
+            max_concurrent=2,
+            max_concurrent_per_host=1,
+        )
+        async with web(silent) as slow, web(saying(ok(b"x"))) as quick, Fetcher(limits) as fetcher:
+            waiting = [asyncio.create_task(fetcher.fetch(slow)) for _ in range(4)]
+            await entered.get()
+            body = await fetcher.fetch(quick.replace("127.0.0.1", "localhost"))
+            for task in waiting:
+                task.cancel()
+            await asyncio.wait(waiting)
+            assert repr(fetcher._hosts) == "HostPlaces({})"
+            return body
+
+    assert asyncio.run(scenario()) == b"x"
+
+
+def fetch_over_tls(name_in_certificate: str, *, is_trusted: bool) -> bytes:
+    authority = trustme.CA()
+    server_tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(name_in_certificate).configure_cert(server_tls)
+    client_tls = ssl.create_default_context()
+    if is_trusted:
+        authority.configure_trust(client_tls)
+
+    async def scenario() -> bytes:
+        async with (
+            web(saying(ok(b"image")), server_tls) as url,
+            Fetcher(LIMITS, ssl_context=client_tls) as fetcher,
+        ):
+            return await fetcher.fetch(url)
+
+    return asyncio.run(scenario())
+
+
+def test_https_with_a_certificate_for_the_host() -> None:
+    assert fetch_over_tls("127.0.0.1", is_trusted=True) == b"image"
+
+
+@pytest.mark.parametrize(("name", "is_trusted"), [("127.0.0.1", False), ("example.org", True)])
+def test_https_with_another_certificate_is_refused(name: str, is_trusted: bool) -> None:
+    with pytest.raises(FetchError, match="the connection failed"):
+        fetch_over_tls(name, is_trusted=is_trusted)

@@ -31,6 +31,13 @@ def post(path: str, body: Any, choose: Choose | None = None, **config: Any) -> h
     return asyncio.run(scenario())
 
 
+def text_model() -> pb.ModelFacts:
+    """A model that takes no images."""
+    facts = scripted_facts()
+    facts.takes_images = False
+    return facts
+
+
 def test_an_answer_is_the_text_alone() -> None:
     response = post("/generate", {"inputs": "x"})
     assert response.status_code == 200
@@ -180,17 +187,22 @@ def test_a_stop_sequence_stays_in_the_text() -> None:
 
 
 def test_the_compatible_route_answers_with_an_array_and_the_prompt() -> None:
-    assert post("/", {"inputs": "x: "}).content == b'[{"generated_text":"x: Hi"}]'
+    response = post("/", {"inputs": "x: "}, facts=text_model())
+    assert response.content == b'[{"generated_text":"x: Hi"}]'
+
+
+def test_the_compatible_route_does_not_repeat_images() -> None:
+    assert post("/", {"inputs": "x: "}).content == b'[{"generated_text":"Hi"}]'
 
 
 def test_the_compatible_route_leaves_the_prompt_out_when_told_to() -> None:
     body = {"inputs": "x: ", "parameters": {"return_full_text": False}, "stream": False}
-    assert post("/", body).content == b'[{"generated_text":"Hi"}]'
+    assert post("/", body, facts=text_model()).content == b'[{"generated_text":"Hi"}]'
 
 
 def test_the_compatible_route_streams_when_told_to() -> None:
     body = {"inputs": "x: ", "parameters": {"return_full_text": None}, "stream": True}
-    response = post("/", body)
+    response = post("/", body, facts=text_model())
     assert response.headers["content-type"] == "text/event-stream"
     assert response.text.count("data: ") == 3
     assert '"generated_text":"x: Hi"' in response.text

@@ -9,7 +9,7 @@ from typing import TypeVar
 import pytest
 
 from inlay_proto import generate_pb2 as pb
-from inlay_router.batcher import BatchLimits
+from inlay_router.batch_limits import BatchLimits
 from inlay_router.errors import (
     GenerationFailed,
     IncompleteGeneration,
@@ -337,9 +337,35 @@ def test_what_has_come_can_be_taken_at_once() -> None:
         ):
             first = await anext(stream)
             await until(lambda: stream.is_over)
-            rest = stream.take_unread()
+            rest = await stream.read()
             assert [token.text for token in tokens_of([first, *rest])][:3] == ["H", "e", "l"]
             assert finish_of(rest).generated_text == "Hello, world"
-            assert [item async for item in stream] == []
+            assert await stream.read() == [item async for item in stream] == []
+
+    asyncio.run(within(main()))
+
+
+def test_a_finish_tells_how_much_of_the_prompt_was_cached() -> None:
+    async def main() -> list[int]:
+        async with started(ScriptedLink()) as generation:
+            request = a_request(prompt=Prompt(token_ids=tuple(range(50))))
+            finishes = [finish_of(await read(generation, request)) for _ in range(2)]
+            stats = generation.stats
+            assert (stats.num_prompt_tokens, stats.num_cached_tokens) == (100, 48)
+            assert stats.num_blocks_used == 0 and stats.num_blocks_idle >= 3
+            return [finish.num_cached_tokens for finish in finishes]
+
+    assert asyncio.run(within(main())) == [0, 48]
+
+
+def test_after_a_restart_nothing_is_cached() -> None:
+    async def main() -> None:
+        link = ScriptedLink()
+        async with started(link) as generation:
+            request = a_request(prompt=Prompt(token_ids=tuple(range(50))))
+            await read(generation, request)
+            await link.restart()
+            await until(lambda: link.num_connects == 2)
+            assert finish_of(await read(generation, request)).num_cached_tokens == 0
 
     asyncio.run(within(main()))

@@ -15,7 +15,7 @@ from inlay_router.generation import Generation
 from inlay_router.links.link import LinkLost, PreparationRefused
 from inlay_router.links.scripted import ScriptedLink
 from inlay_router.links.scripted_shard import Choose, ScriptedShard, dying, scripted_facts
-from inlay_router.request import Finish, GenerationRequest, Prompt, Token
+from inlay_router.request import Finish, GenerationRequest, ImagePlace, Prompt, Token
 
 T = TypeVar("T")
 POISON = 66
@@ -47,6 +47,10 @@ async def about_images(generation: Generation, data: bytes) -> GenerationRequest
     reply = await generation.prepare(preparation)
     prompt = Prompt(
         token_ids=tuple(token_id % 250 for token_id in reply.token_ids),
+        places=tuple(
+            ImagePlace(start=place.start, end=place.start + place.length, digest=place.digest)
+            for place in reply.images
+        ),
         features_key=reply.features_key,
         preparation=preparation,
     )

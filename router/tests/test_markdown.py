@@ -38,6 +38,14 @@ def test_pieces_stand_in_order(inputs: str, pieces: list[TextPiece | ImagePiece]
     assert split(inputs, max_images=99) == pieces
 
 
+def test_files_are_images_only_where_they_are_allowed() -> None:
+    inputs = "![](file:///a.png)"
+    with pytest.raises(ValidationError, match="invalid image content"):
+        split(inputs, max_images=1)
+    pieces = split(inputs, max_images=1, has_local_images=True)
+    assert pieces == [ImagePiece("file:///a.png")]
+
+
 @pytest.mark.parametrize(
     "url", ["", "x", " http://a", "ftp://a", "file:///etc/passwd", "data", "//a"]
 )

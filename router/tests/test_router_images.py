@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from inlay_router.errors import ValidationError
-from inlay_router.images import FORMATS, ImageLimits, check_image, read_data_uri
+from inlay_router.images import FORMATS, ImageCheck, ImageLimits, read_data_uri
 
 LIMITS = ImageLimits(max_bytes=100_000, max_pixels=10_000)
 
@@ -25,7 +25,7 @@ def encoded(format: str = "PNG", size: tuple[int, int] = (9, 7), mode: str = "RG
 
 def refusal(data: bytes, limits: ImageLimits = LIMITS) -> str:
     with pytest.raises(ValidationError) as caught:
-        check_image(data, limits)
+        ImageCheck(limits).check(data)
     words = str(caught.value)
     assert "BytesIO" not in words and len(words) < 300
     return words.removeprefix("Input validation error: ")
@@ -40,21 +40,21 @@ def noisy(format: str) -> bytes:
 @pytest.mark.parametrize("format", FORMATS)
 def test_every_format_is_allowed(format: str) -> None:
     data = encoded(format)
-    image = check_image(data, LIMITS)
+    image = ImageCheck(LIMITS).check(data)
     assert image.data == data
     assert image.digest == hashlib.sha256(data).digest()
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "I;16"])
 def test_every_mode_is_allowed(mode: str) -> None:
-    check_image(encoded(mode=mode), LIMITS)
+    ImageCheck(LIMITS).check(encoded(mode=mode))
 
 
 def test_of_several_frames_the_first_counts() -> None:
     buffer = BytesIO()
     frames = [Image.new("P", (5, 5), color) for color in (1, 2, 3)]
     frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:])
-    check_image(buffer.getvalue(), LIMITS)
+    ImageCheck(LIMITS).check(buffer.getvalue())
 
 
 @pytest.mark.parametrize("format", ["PPM", "ICO", "TGA", "JPEG2000", "PDF", "EPS"])
@@ -98,7 +98,29 @@ def test_pixels_are_counted_before_they_are_decoded(size: tuple[int, int]) -> No
 
 
 def test_as_many_pixels_as_allowed_are_allowed() -> None:
-    check_image(encoded(size=(100, 100)), LIMITS)
+    ImageCheck(LIMITS).check(encoded(size=(100, 100)))
+
+
+def test_an_image_that_passed_is_decoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    check = ImageCheck(LIMITS, max_remembered=1)
+    data, other = encoded(), encoded(size=(3, 3))
+    first = check.check(data)
+    monkeypatch.setattr(Image, "open", None)
+    assert check.check(data) == first
+    with pytest.raises(ValidationError):
+        check.check(other)
+    monkeypatch.undo()
+    check.check(other)
+    monkeypatch.setattr(Image, "open", None)
+    with pytest.raises(ValidationError):
+        check.check(data)
+
+
+def test_an_image_that_was_refused_is_refused_again() -> None:
+    check = ImageCheck(LIMITS)
+    for _ in range(2):
+        with pytest.raises(ValidationError, match="not one of PNG"):
+            check.check(b"no image")
 
 
 def test_bytes_are_counted_before_anything() -> None:
@@ -112,7 +134,7 @@ def test_no_damage_is_worse_than_a_refusal(noise: bytes, at: int, format: str) -
     data = encoded(format)
     damaged = data[:at] + noise + data[at + len(noise) :]
     try:
-        check_image(damaged, LIMITS)
+        ImageCheck(LIMITS).check(damaged)
     except ValidationError as error:
         assert "BytesIO" not in str(error)
 

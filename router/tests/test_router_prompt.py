@@ -3,6 +3,7 @@
 import asyncio
 import base64
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from inlay_proto import generate_pb2 as pb
 from inlay_router.errors import ValidationError
 from inlay_router.fetch import Fetcher
 from inlay_router.links.scripted_shard import scripted_facts
-from inlay_router.request import ImagePlace, Prompt
+from inlay_router.request import Prompt
 
 
 def data_uri(color: int = 0) -> str:
@@ -56,13 +57,22 @@ def test_truncate_keeps_the_end() -> None:
 def test_images_are_prepared_where_they_stand() -> None:
     prompt = read(f"a![]({data_uri(1)})b![]({data_uri(2)})")
     assert prompt.token_ids == (64, *[258] * 4, 65, *[258] * 4)
-    assert prompt.places == (ImagePlace(start=1, end=5), ImagePlace(start=6, end=10))
+    assert [(place.start, place.end) for place in prompt.places] == [(1, 5), (6, 10)]
+    assert len({place.digest for place in prompt.places}) == 2
     assert len(prompt.features_key) == 32
     assert prompt.preparation is not None
     chunks = prompt.preparation.chunks
     assert [chunk.WhichOneof("content") for chunk in chunks] == ["text", "image", "text", "image"]
     assert chunks[1].image.digest != chunks[3].image.digest
     assert prompt.preparation.add_special_tokens
+
+
+def test_a_local_image_is_read_from_the_allowed_folder(tmp_path: Path) -> None:
+    Image.new("L", (3, 3)).save(tmp_path / "a.png")
+    inputs = f"![](file://{tmp_path}/a.png)"
+    assert len(read(inputs, allowed_local_images=tmp_path).places) == 1
+    with pytest.raises(ValidationError, match="invalid image content"):
+        read(inputs)
 
 
 def test_a_model_without_eyes_reads_markdown_as_text() -> None:
@@ -84,8 +94,8 @@ def test_truncate_cuts_text_before_an_image() -> None:
     assert read(inputs, truncate=8) == read(inputs)
     prompt = read(inputs, truncate=6)
     assert prompt.token_ids == (66, *[258] * 4, 67)
-    assert prompt.places == (ImagePlace(start=1, end=5),)
-    assert prompt.features_key == read(inputs).features_key
+    assert [(place.start, place.end) for place in prompt.places] == [(1, 5)]
+    assert prompt.features_key != read(inputs).features_key, "the image stands elsewhere"
     assert read(inputs, truncate=5).token_ids == (*[258] * 4, 67)
 
 

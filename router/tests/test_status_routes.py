@@ -1,6 +1,7 @@
 """`/health`, `/info`, `/metrics`, unknown paths and browsers."""
 
 import asyncio
+import re
 from typing import Any
 
 import httpx
@@ -18,7 +19,7 @@ def get(
     return asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("path", ["/", "/health"])
+@pytest.mark.parametrize("path", ["/", "/health", "/ping"])
 def test_health_is_empty_while_the_model_is_there(path: str) -> None:
     response = get(path)
     assert (response.status_code, response.content) == (200, b"")
@@ -84,15 +85,28 @@ def test_metrics_have_the_names_of_tgi() -> None:
         "tgi_request_input_length_sum 3.0",
         "tgi_request_generated_tokens_sum 13.0",
         "tgi_request_max_new_tokens_sum 1021.0",
+        "tgi_request_skipped_tokens_count 1.0",
         "tgi_queue_size 0.0",
         "tgi_batch_current_size 0.0",
+        "tgi_batch_current_max_tokens 0.0",
+        "tgi_batch_max_total_tokens 1024.0",
+        'tgi_batch_inference_count{method="prefill"} 1.0',
+        'tgi_batch_inference_success{method="prefill"} 1.0',
+        'tgi_batch_inference_failure{method="decode"} 0.0',
+        'tgi_batch_inference_duration_count{method="prefill"} 1.0',
+        'tgi_batch_forward_duration_count{method="prefill"} 1.0',
+        'tgi_batch_decode_duration_count{method="prefill"} 1.0',
+        'tgi_batch_concat{reason="chunking"} 0.0',
+        "tgi_batch_next_size_sum 1.0",
+        "# TYPE tgi_batch_filter_duration histogram",
+        "# TYPE tgi_batch_concat_duration histogram",
         "inlay_kv_blocks 64.0",
         "inlay_kv_blocks_used 0.0",
         "inlay_generated_tokens 13.0",
     ):
         assert line in lines
     assert "_created" not in response.text
-    assert "_count_total" not in response.text
+    assert not re.search(r"tgi_\w+_total\b", response.text)
 
 
 def test_an_unknown_path_is_a_404() -> None:
@@ -130,3 +144,12 @@ def test_browsers_may_call_from_anywhere_by_default() -> None:
 def test_browsers_may_be_told_where_they_may_call_from(origin: str, is_allowed: bool) -> None:
     response = get("/info", headers={"origin": origin}, cors_allow_origins=("http://a",))
     assert ("access-control-allow-origin" in response.headers) is is_allowed
+
+
+def test_models_have_openai_shape() -> None:
+    model = {"id": "scripted", "object": "model", "created": 0, "owned_by": "scripted"}
+    listed = get("/v1/models").json()
+    assert listed == {"object": "list", "data": [model]}
+    assert get("/v1/models/scripted").json() == model
+    missing = get("/v1/models/gpt-4")
+    assert (missing.status_code, missing.json()["error_type"]) == (404, "not_found")

@@ -12,7 +12,7 @@ from inlay_router.errors import ValidationError
 from inlay_router.schemas import GenerateBody
 from inlay_router.validation import ValidParameters, fit_answer, validate
 
-LIMITS = Limits(max_input_tokens=100, max_total_tokens=120, takes_images=True)
+LIMITS = Limits(max_input_tokens=100, max_total_tokens=120, vocab_size=500, takes_images=True)
 
 
 def check(
@@ -43,6 +43,16 @@ SENTENCES = [
     ({"frequency_penalty": -2.01}, "`frequency_penalty` must be >= -2.0 and <= 2.0"),
     ({"frequency_penalty": 2.01}, "`frequency_penalty` must be >= -2.0 and <= 2.0"),
     ({"frequency_penalty": -1e300}, "`frequency_penalty` must be >= -2.0 and <= 2.0"),
+    ({"presence_penalty": 2.01}, "`presence_penalty` must be >= -2.0 and <= 2.0"),
+    ({"logit_bias": {"1": 101}}, "`logit_bias` must be >= -100 and <= 100. Given: 101.0"),
+    (
+        {"logit_bias": {"500": 1}},
+        "`logit_bias` must name token ids >= 0 and < 500. Given: 500",
+    ),
+    (
+        {"logit_bias": {str(token_id): 1 for token_id in range(301)}},
+        "`logit_bias` supports up to 300 tokens. Given: 301",
+    ),
     ({"top_p": 1.0}, "`top_p` must be > 0.0 and < 1.0"),
     ({"top_p": 0}, "`top_p` must be > 0.0 and < 1.0"),
     ({"top_p": 0.999999999999}, "`top_p` must be > 0.0 and < 1.0"),
@@ -272,3 +282,17 @@ def test_what_does_not_fit_is_refused(
     with pytest.raises(ValidationError) as caught:
         fit_answer(num_prompt_tokens, max_new_tokens, LIMITS)
     assert str(caught.value) == f"Input validation error: {sentence}"
+
+
+def test_biases_and_penalties_reach_the_shard() -> None:
+    parameters = {"logit_bias": {"3": -100, "4": 2.5}, "presence_penalty": 0.5}
+    sampling = check({"inputs": "x", "parameters": parameters}).sampling
+    biases = dict(zip(sampling.biased_token_ids, sampling.token_biases, strict=True))
+    assert biases == {3: -100.0, 4: 2.5}
+    assert sampling.presence_penalty == 0.5
+    assert not sampling.do_sample
+
+
+def test_stop_may_be_one_string() -> None:
+    assert check({"inputs": "x", "parameters": {"stop": "ab"}}).stop == ("ab",)
+    assert refusal({"stop": ""}) == "`stop` cannot hold an empty string"

@@ -7,7 +7,7 @@ import traceback
 from typing import NoReturn
 
 from inlay_shard.config import ShardConfig, parse_arguments
-from inlay_shard.image_workers import ImageWorkers
+from inlay_shard.image_workers import ImageWorkers, default_num_workers
 from inlay_shard.parent import ParentWatch
 
 
@@ -16,7 +16,8 @@ def main() -> NoReturn:
     config = parse_arguments()
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
-    workers = ImageWorkers(config.model, config.num_image_workers)
+    num_workers = config.num_image_workers or default_num_workers(config.num_shards)
+    workers = ImageWorkers(config.model, num_workers)
     watch = ParentWatch(lambda: leave(workers, 0))
     if config.exits_with_parent:
         watch.start()

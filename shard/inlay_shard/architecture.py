@@ -8,7 +8,7 @@ from transformers.configuration_utils import PretrainedConfig
 
 from inlay_shard.errors import ModelRefused
 
-_KNOWN_LAYERS = frozenset({"full_attention", "sliding_attention"})
+_KNOWN_LAYERS = frozenset({"full_attention", "sliding_attention", "chunked_attention"})
 _BATCH_DEPENDENT_ROPE = frozenset({"dynamic", "longrope"})
 """Their frequencies follow the longest sequence of a batch once it passes the trained length."""
 
@@ -50,11 +50,8 @@ def check(config: PretrainedConfig, num_ranks: int) -> None:
     if getattr(text, "cross_attention_layers", None):
         raise ModelRefused("its text looks at images by cross-attention, which is not supported")
     _check_layers(text)
-    if getattr(getattr(config, "vision_config", None), "deepstack_visual_indexes", None):
-        raise ModelRefused(
-            "it feeds images into several layers of its text tower (deepstack), "
-            "which is not supported"
-        )
+    if not hasattr(text, "num_attention_heads"):
+        raise ModelRefused("it says nothing of attention heads, which are what is paged")
     _check_division(text, num_ranks)
 
 
@@ -90,4 +87,6 @@ def max_positions(config: PretrainedConfig) -> int:
             trained = kind.get("original_max_position_embeddings")
             trained = trained or getattr(text, "original_max_position_embeddings", None) or limit
             limit = min(limit, trained)
+    if "chunked_attention" in (getattr(text, "layer_types", None) or ()):
+        limit = min(limit, text.attention_chunk_size)  # within the first chunk all is seen
     return int(limit)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn import functional
 from transformers import AttentionInterface
 
 from inlay_kernels import AttentionBatch, Kernels
@@ -16,11 +17,14 @@ PAGED = "inlay_paged"
 _ATTRIBUTE = "inlay_attention"
 """Where an attention module holds what our attention calls."""
 
-_HARMLESS = frozenset({"position_ids", "cache_position", "use_cache", "output_attentions"})
+_HARMLESS = frozenset(
+    {"position_ids", "cache_position", "use_cache", "output_attentions", "logits_to_keep"}
+)
 """Arguments of the interface that say nothing about the result."""
 
 Attend = Callable[..., Tensor]
-"""(query, key, value, scale, sliding_window, softcap) -> output, all (tokens, heads, head_size)."""
+"""(query, key, value, scale, sliding_window, softcap, sinks) -> output; all (tokens, heads, size),
+the output with the size of the values."""
 
 
 class CurrentBatch:
@@ -47,11 +51,14 @@ class PagedLayer:
         scale: float,
         sliding_window: int | None,
         softcap: float | None,
+        sinks: Tensor | None,
     ) -> Tensor:
-        """Write the new keys and values, then attend: (tokens, heads, head_size)."""
+        """Write the new keys and values, then attend: (tokens, heads, size of the values)."""
         batch = self.current.batch
+        head_size, value_size = self.key_cache.shape[-1], value.shape[-1]
+        query, key, value = (_widen(entry, head_size) for entry in (query, key, value))
         self.kernels.write_kv(key, value, self.key_cache, self.value_cache, batch.slots)
-        return self.kernels.paged_attention(
+        output = self.kernels.paged_attention(
             query,
             self.key_cache,
             self.value_cache,
@@ -59,12 +66,26 @@ class PagedLayer:
             scale=scale,
             sliding_window=sliding_window,
             softcap=softcap,
+            sinks=sinks,
         )
+        return output[..., :value_size]
+
+
+def _widen(entry: Tensor, size: int) -> Tensor:
+    """With zeros up to `size`, where keys and values differ in size: they change nothing."""
+    missing = size - entry.shape[-1]
+    return functional.pad(entry, (0, missing)) if missing else entry
 
 
 def attach(module: nn.Module, attend: Attend) -> None:
     """Let an attention module call `attend`."""
     module.__dict__[_ATTRIBUTE] = attend
+
+
+def attached(module: nn.Module) -> Attend:
+    """What an attention module calls."""
+    attend: Attend = module.__dict__[_ATTRIBUTE]
+    return attend
 
 
 def paged_attention(
@@ -78,9 +99,12 @@ def paged_attention(
     dropout: float = 0.0,
     sliding_window: int | None = None,
     softcap: float | None = None,
+    s_aux: Tensor | None = None,
     **others: Any,
 ) -> tuple[Tensor, None]:
     """What `transformers` calls: query (1, heads, tokens, head_size) -> (1, tokens, heads, …).
+
+    s_aux: a sink for each head, as gpt-oss has them.
 
     Raises ModelRefused for an argument that changes the result in a way we do not compute.
     """
@@ -94,6 +118,7 @@ def paged_attention(
         query.shape[-1] ** -0.5 if scaling is None else scaling,
         sliding_window,
         softcap,
+        s_aux,
     )
     return output.unsqueeze(0), None
 

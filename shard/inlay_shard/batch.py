@@ -45,7 +45,7 @@ class FlatBatch:
     image_places: Tensor
     """int64 (n,): tokens that stand for images."""
     image_features: Tensor | None
-    """(n, hidden): what stands at `image_places`; None if n is 0."""
+    """(n, width): what stands at `image_places`; None if n is 0."""
 
 
 def flatten(
@@ -69,6 +69,7 @@ def flatten(
     if num_axes > 1:
         _put_image_positions(positions, rows, starts)
     places, features = _images(rows, starts)
+    stops = _stops(rows, starts, own)
 
     def put(array: NDArray[np.generic]) -> Tensor:
         return torch.from_numpy(array).to(device, non_blocking=True)
@@ -81,6 +82,7 @@ def flatten(
             context_lengths=put((first + counts).astype(np.int32)),
             block_tables=put(tables),
             slots=put(slots),
+            stops=None if stops is None else put(stops),
         ),
         ends=put(starts[1:] - 1),
         image_places=put(places),
@@ -110,10 +112,27 @@ def _put_image_positions(
                 positions[:, start : start + row.num_tokens] = own
 
 
+def _stops(
+    rows: Sequence[Row], starts: NDArray[np.int64], own: NDArray[np.int64]
+) -> NDArray[np.int32] | None:
+    """(tokens,): each token sees the positions below; None when none sees any behind its own.
+
+    own: position of each token (tokens,).
+    """
+    stops: NDArray[np.int32] | None = None
+    for row, start in zip(rows, starts.tolist(), strict=False):
+        features = row.sequence.features
+        ahead = None if features is None else features.stops(row.start, row.end)
+        if ahead is not None:
+            stops = (own + 1).astype(np.int32) if stops is None else stops
+            stops[start : start + row.num_tokens] = ahead
+    return stops
+
+
 def _images(
     rows: Sequence[Row], starts: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], Tensor | None]:
-    """Places (n,) in the flattened batch that stand for images, and their features (n, hidden)."""
+    """Places (n,) in the flattened batch that stand for images, and their features (n, width)."""
     places: list[NDArray[np.int64]] = []
     features: list[Tensor] = []
     for row, start in zip(rows, starts.tolist(), strict=False):

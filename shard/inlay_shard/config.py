@@ -9,6 +9,9 @@ from typing import Literal
 DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
 DeviceName = Literal["auto", "cpu", "cuda"]
 
+DEFAULT_STEP_TOKENS = {"cpu": 512, "cuda": 4096}
+"""Tokens of the largest step, by device, unless the operator says otherwise: as for the router."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ShardConfig:
@@ -32,14 +35,18 @@ class ShardConfig:
     """Tokens that one block of the KV pool holds."""
     num_blocks: int | None = None
     """Blocks of the KV pool; unset, as many as free memory sensibly allows."""
-    max_batch_tokens: int = 4096
-    """Tokens of the largest step, for which memory is left free."""
+    max_batch_tokens: int | None = None
+    """Tokens of the largest step, for which memory is left free; unset, what the router takes to
+    suit the device."""
     num_threads: int | None = None
     """CPU threads that compute; unset, the cores divided by the ranks."""
-    max_features_bytes: int = 1 << 30
-    """Memory for image features that may be wanted again."""
-    num_image_workers: int = 1
-    """Processes that prepare images."""
+    image_cache_bytes: int | None = None
+    """Memory for the embeddings of images that may be wanted again; unset, a part of what is free
+    where the model computes."""
+    num_image_workers: int | None = None
+    """Processes that prepare images; unset, a quarter of the cores of a rank."""
+    max_batch_images: int = 8
+    """Images that are embedded together at most."""
     exits_with_parent: bool = False
     """Whether the end of standard input ends the shard."""
 
@@ -59,8 +66,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> ShardConfig:
         num_blocks=options.num_blocks,
         max_batch_tokens=options.max_batch_tokens,
         num_threads=options.num_threads,
-        max_features_bytes=options.max_features_mb << 20,
-        num_image_workers=options.num_image_workers,
+        image_cache_bytes=options.image_cache_bytes,
+        num_image_workers=options.image_workers,
+        max_batch_images=options.max_batch_images,
         exits_with_parent=options.exit_with_parent,
     )
 
@@ -79,10 +87,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--device", choices=["auto", "cpu", "cuda"], default="auto")
     add("--block-size", type=_positive, default=16, metavar="N", help="tokens of a block (16)")
     add("--num-blocks", type=_positive, metavar="N", help="blocks of the pool (from free memory)")
-    add("--max-batch-tokens", type=_positive, default=4096, metavar="N", help="of a step (4096)")
+    add("--max-batch-tokens", type=_positive, metavar="N", help="of a step (512; GPU: 4096)")
     add("--num-threads", type=_positive, metavar="N", help="CPU threads (cores / ranks)")
-    add("--max-features-mb", type=_positive, default=1024, metavar="N", help="for images (1024)")
-    add("--num-image-workers", type=_positive, default=1, metavar="N", help="processes (1)")
+    add("--image-cache-bytes", type=_positive, metavar="N", help="embeddings (from free memory)")
+    add("--image-workers", type=_positive, metavar="N", help="that prepare images (cores / 4)")
+    add("--max-batch-images", type=_positive, default=8, metavar="N", help="embedded together (8)")
     add("--exit-with-parent", action="store_true", help="leave when standard input ends")
     return parser
 

@@ -1,16 +1,28 @@
 """Grammars of a batch: matchers for sequences that join, masks for the rows that choose."""
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeAlias
 
 import torch
 
 from inlay_grammars.compiler import Grammar, GrammarCompiler
 from inlay_grammars.mask import BatchMask
 from inlay_grammars.matcher import Matcher
-from inlay_grammars.spec import GrammarError, GrammarSpec
+from inlay_grammars.spec import GrammarError, GrammarKind, GrammarSpec
 from inlay_proto import generate_pb2 as pb
+from inlay_shard.batch import Row
 from inlay_shard.errors import RowFailed
 from inlay_shard.sampler import RowMasks
+
+Filled: TypeAlias = tuple[RowMasks, dict[int, str]]
+"""Masks for the rows that have a matcher, and why rows cannot go on that cannot."""
+
+_KINDS: dict[pb.Grammar.Kind, GrammarKind] = {
+    pb.Grammar.KIND_JSON: "json",
+    pb.Grammar.KIND_REGEX: "regex",
+    pb.Grammar.KIND_LARK: "lark",
+}
 
 
 class Constraints:
@@ -26,6 +38,7 @@ class Constraints:
         """Takes about 1.5 s for 131,072 tokens. `num_threads` fill masks."""
         self._vocab_size = vocab_size
         self._num_threads = num_threads
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="masks")
         self._mask: BatchMask | None = None
         self._max_rows = 0
         self._compiler: GrammarCompiler | None = None
@@ -47,13 +60,18 @@ class Constraints:
     def _compile(self, grammar: pb.Grammar) -> Grammar:
         if self._compiler is None:
             raise GrammarError(f"this model cannot follow grammars: {self._reason}")
-        is_json = grammar.kind == pb.Grammar.KIND_JSON
-        return self._compiler.compile(GrammarSpec("json" if is_json else "regex", grammar.value))
+        return self._compiler.compile(GrammarSpec(_KINDS[grammar.kind], grammar.value))
 
-    def fill(self, matchers: Mapping[int, Matcher]) -> tuple[RowMasks | None, dict[int, str]]:
-        """Masks for the rows that have a matcher, and why rows cannot go on that cannot."""
-        if not matchers:
-            return None, {}
+    def begin(self, rows: Sequence[Row]) -> "Filling | None":
+        """Begin to fill the masks of rows, on another thread; None if none needs one.
+
+        Until it is done, nobody else may use their matchers.
+        """
+        matchers = matchers_of(rows)
+        return Filling(self, rows, self._thread.submit(self.fill, matchers)) if matchers else None
+
+    def fill(self, matchers: Mapping[int, Matcher]) -> Filled:
+        """The masks of a batch, by the places of its rows. The next call uses their memory."""
         row_indices = sorted(matchers)
         mask = self._mask_of(len(row_indices))
         failures = mask.fill({place: matchers[row] for place, row in enumerate(row_indices)})
@@ -67,3 +85,31 @@ class Constraints:
             self._max_rows = max(16, 2 * num_rows)
             self._mask = BatchMask(self._max_rows, self._vocab_size, num_threads=self._num_threads)
         return self._mask
+
+
+class Filling:
+    """The masks of a batch while they are filled."""
+
+    def __init__(
+        self, constraints: Constraints, rows: Sequence[Row], filled: Future[Filled]
+    ) -> None:
+        self._constraints = constraints
+        self._num_rows = len(rows)
+        self._filled = filled
+
+    def of(self, rows: Sequence[Row]) -> tuple[RowMasks | None, dict[int, str]]:
+        """Wait for the masks; `rows` are those that the filling began with, or some of them."""
+        filled = self._filled.result()
+        if len(rows) == self._num_rows:
+            return filled
+        matchers = matchers_of(rows)
+        return self._constraints.fill(matchers) if matchers else (None, {})
+
+
+def matchers_of(rows: Sequence[Row]) -> dict[int, Matcher]:
+    """By place, of the rows whose answer a grammar constrains."""
+    return {
+        place: matcher
+        for place, row in enumerate(rows)
+        if (matcher := row.sequence.matcher) is not None
+    }

@@ -9,7 +9,7 @@ from inlay_kernels import Kernels
 from inlay_proto import generate_pb2 as pb
 from inlay_shard.batch import FlatBatch, Row, flatten
 from inlay_shard.cache import KVPool
-from inlay_shard.constraints import Constraints
+from inlay_shard.constraints import Constraints, Filling
 from inlay_shard.errors import RowFailed
 from inlay_shard.features import FeatureCache
 from inlay_shard.judgement import Judgement, from_table, judge, to_table
@@ -17,8 +17,9 @@ from inlay_shard.network import Network
 from inlay_shard.outcome import IMPOSSIBLE, Fate, Outcome
 from inlay_shard.parallel import Ranks
 from inlay_shard.prompt_logprobs import prompt_logprobs, wants_logprobs
-from inlay_shard.roster import Roster, features_missing
-from inlay_shard.sampler import Choice, RowMasks, Sampler
+from inlay_shard.roster import Roster
+from inlay_shard.sampler import Choice, Sampler
+from inlay_shard.view import View
 
 
 class Engine:
@@ -51,6 +52,8 @@ class Engine:
             block_size=pool.block_size,
             num_embeddings=network.num_embeddings,
             image_token_id=network.image_token_id,
+            images_reach_behind=network.images_reach_behind,
+            needs_images=network.view is View.PROMPT,
         )
 
     def __repr__(self) -> str:
@@ -62,57 +65,23 @@ class Engine:
             self._sampler.warm_up(self._network.dtype)
 
     def reset(self) -> None:
-        """Forget every sequence. Blocks need no clearing: a row reads only what it wrote."""
+        """Forget every sequence. Blocks need no clearing: a row reads only what was written since,
+        by itself or by the sequences whose blocks it was given."""
         self._roster.clear()
 
     @torch.inference_mode()
     def run(self, step: pb.Step) -> pb.StepResult:
-        """Sequences leave, join and grow; images that rows came to are embedded; the model
-        computes the rows; rank 0 chooses a token for each row that reached the end of what is
-        known of it, and judges what follows; every rank acts on that."""
+        """Sequences leave, join and grow; the model computes the rows, and grammars fill their
+        masks meanwhile; rank 0 chooses a token for each row that reached the end of what is known
+        of it, and judges what follows; every rank acts on that."""
         outcome = Outcome(step.step_id)
-        rows = self._roster.update(step, outcome)
-        rows = self._embed_images(rows, outcome)
+        with outcome.timed("schedule"):
+            rows = self._roster.update(step, outcome)
+        filling = self._begin_masks([row for row in rows if row.chooses])
         rows, logits = self._compute(rows, outcome)
-        judgements = self._choose([row for row in rows if row.chooses], logits, outcome)
+        judgements = self._choose([row for row in rows if row.chooses], logits, filling, outcome)
         self._act(rows, judgements)
         return outcome.message() if self._ranks.rank == 0 else outcome.failures_only()
-
-    def _embed_images(self, rows: list[Row], outcome: Outcome) -> list[Row]:
-        """Embed what the rows come to; the rows whose images are there."""
-        if not any(_may_come_to_images(row) for row in rows):
-            return rows
-        failures: dict[int, RowFailed] = {}
-        with outcome.timed("encode"):
-            for place, row in enumerate(rows):
-                try:
-                    self._embed(row)
-                except RowFailed as failure:
-                    failures[place] = failure
-        return self._without(rows, failures, outcome)
-
-    def _embed(self, row: Row) -> None:
-        features = row.sequence.features
-        if features is None or not features.needs_embedding(row.start, row.end):
-            return
-        try:
-            features.embed(self._network.encode_images)
-        except RowFailed:
-            raise
-        except Exception as error:
-            reason = f"the images could not be embedded: {error}"
-            raise RowFailed(pb.RowFailure.KIND_INVALID, reason) from error
-
-    def _without(
-        self, rows: list[Row], failures: dict[int, RowFailed], outcome: Outcome
-    ) -> list[Row]:
-        """The rows that failed on no rank; the others are reported and forgotten."""
-        is_fine = torch.tensor([place not in failures for place in range(len(rows))])
-        is_fine_everywhere = self._ranks.least(is_fine.to(torch.int32)).tolist()
-        for place, row in enumerate(rows):
-            if not is_fine_everywhere[place]:
-                self._fail(row, failures.get(place) or features_missing(), outcome)
-        return [row for row, is_kept in zip(rows, is_fine_everywhere, strict=True) if is_kept]
 
     def _fail(self, row: Row, failure: RowFailed, outcome: Outcome) -> None:
         outcome.fail(row.sequence.sequence_id, failure)
@@ -127,8 +96,7 @@ class Engine:
         if not rows:
             return [], torch.empty(0)
         try:
-            with outcome.timed("forward"):
-                return rows, self._forward(rows, outcome)
+            return rows, self._forward(rows, outcome)
         except Exception as error:
             if self._ranks.num_ranks > 1:
                 raise
@@ -144,24 +112,36 @@ class Engine:
 
     def _forward(self, rows: list[Row], outcome: Outcome) -> Tensor:
         """Logits (choosing rows, vocab_size); prompt log-probabilities go into the outcome."""
-        network = self._network
+        with outcome.timed("transfer"):
+            batch = self._layout(rows)
+            choosing = [place for place, row in enumerate(rows) if row.chooses]
+            keep = batch.ends if len(choosing) == len(rows) else batch.ends[choosing or [0]]
+        with outcome.timed("forward"):
+            if any(wants_logprobs(row) for row in rows):
+                logits = self._logits_and_prompt(rows, batch, keep, outcome)
+            else:
+                logits = self._logits(batch, keep)
+        return logits[: len(choosing)]
+
+    def _layout(self, rows: list[Row]) -> FlatBatch:
+        """The batch on the device, where every layer finds it."""
         batch = flatten(
             rows,
             block_size=self._pool.block_size,
-            num_axes=network.num_position_axes,
-            device=network.device,
+            num_axes=self._network.num_position_axes,
+            device=self._network.device,
         )
         self._pool.current.batch = batch.attention
-        choosing = [place for place, row in enumerate(rows) if row.chooses]
-        keep = batch.ends if len(choosing) == len(rows) else batch.ends[choosing or [0]]
-        if any(wants_logprobs(row) for row in rows):
-            with network.keeping_hidden() as hidden:
-                logits = self._logits(batch, keep)
-            for found in prompt_logprobs(network, rows, hidden[0]):
-                outcome.add_prompt_logprobs(*found)
-        else:
+        return batch
+
+    def _logits_and_prompt(
+        self, rows: list[Row], batch: FlatBatch, keep: Tensor, outcome: Outcome
+    ) -> Tensor:
+        with self._network.keeping_hidden() as hidden:
             logits = self._logits(batch, keep)
-        return logits[: len(choosing)]
+        for found in prompt_logprobs(self._network, rows, hidden[0]):
+            outcome.add_prompt_logprobs(*found)
+        return logits
 
     def _logits(self, batch: FlatBatch, keep: Tensor) -> Tensor:
         embeddings = None
@@ -171,34 +151,32 @@ class Engine:
             )
         return self._network.logits(batch.token_ids, batch.position_ids, keep, embeddings)
 
-    def _choose(self, rows: list[Row], logits: Tensor, outcome: Outcome) -> list[Judgement]:
+    def _begin_masks(self, rows: list[Row]) -> Filling | None:
+        """Masks depend on known tokens alone, so they need not wait for the logits."""
+        return self._constraints.begin(rows) if self._constraints is not None else None
+
+    def _choose(
+        self, rows: list[Row], logits: Tensor, filling: Filling | None, outcome: Outcome
+    ) -> list[Judgement]:
         """Rank 0's judgement of each row, which it reports; the other ranks are told."""
-        if not rows:
-            return []
-        if self._ranks.rank > 0:
+        if self._ranks.rank > 0 and rows:
             return from_table(self._ranks.share(to_table([Judgement((), Fate.FAILS)] * len(rows))))
         with outcome.timed("mask"):
-            masks, failures = self._masks(rows)
+            masks, failures = filling.of(rows) if filling is not None else (None, {})
+        if not rows:
+            return []
         with outcome.timed("sample"):
             choice = self._sampler.choose(logits, [row.sequence.sampling for row in rows], masks)
-            chosen = list(zip(choice.token_ids.tolist(), choice.logprobs.tolist(), strict=True))
-        judgements = []
-        for place, (row, (token_id, logprob)) in enumerate(zip(rows, chosen, strict=True)):
-            reason = failures.get(place)
-            judgements.append(self._judge(row, token_id, logprob, reason, outcome))
-        self._report_top_tokens(rows, judgements, choice, outcome)
+            chosen = zip(choice.token_ids.tolist(), choice.logprobs.tolist(), strict=True)
+        with outcome.timed("deliver"):
+            judgements = [
+                self._judge(row, token_id, logprob, failures.get(place), outcome)
+                for place, (row, (token_id, logprob)) in enumerate(zip(rows, chosen, strict=True))
+            ]
+            self._report_top_tokens(rows, judgements, choice, outcome)
         if self._ranks.num_ranks > 1:
             self._ranks.share(to_table(judgements))
         return judgements
-
-    def _masks(self, rows: list[Row]) -> tuple[RowMasks | None, dict[int, str]]:
-        assert self._constraints is not None
-        matchers = {
-            place: matcher
-            for place, row in enumerate(rows)
-            if (matcher := row.sequence.matcher) is not None
-        }
-        return self._constraints.fill(matchers)
 
     def _judge(
         self, row: Row, token_id: int, logprob: float, reason: str | None, outcome: Outcome
@@ -246,9 +224,3 @@ class Engine:
                 sequence.append(token_id)
             if verdict.fate is not Fate.GOES_ON:
                 self._roster.forget(sequence.sequence_id)
-
-
-def _may_come_to_images(row: Row) -> bool:
-    """Whether the row computes a part of a prompt with images; the same on every rank."""
-    sequence = row.sequence
-    return sequence.features is not None and row.start < sequence.num_prompt_tokens

@@ -6,6 +6,9 @@ ShardError
 └── RowFailed           a client: its sequence cannot go on; its neighbours can
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from inlay_proto import generate_pb2 as pb
 
 CONFIGURATION_ERROR = 78
@@ -30,3 +33,12 @@ class RowFailed(ShardError):
     def __init__(self, kind: pb.RowFailure.Kind, message: str) -> None:
         super().__init__(message)
         self.kind = kind
+
+
+@contextmanager
+def naming_type(model_type: str) -> Iterator[None]:
+    """Within, a ModelRefused says of which type the model is."""
+    try:
+        yield
+    except ModelRefused as refusal:
+        raise ModelRefused(f"{refusal} (model type {model_type})") from refusal

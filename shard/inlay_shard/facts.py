@@ -15,6 +15,7 @@ from inlay_shard.cache import KVPool
 from inlay_shard.config import ShardConfig
 from inlay_shard.errors import ModelRefused
 from inlay_shard.network import Network
+from inlay_shard.view import View
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +24,10 @@ class Texts:
 
     tokenizer_json: str
     """Text of a `tokenizer.json`."""
-    chat_template: str
-    """Jinja source; empty when the model has none."""
+    chat_templates: dict[str, str]
+    """Jinja sources by name; a template that stands alone is "default"."""
+    special_tokens: dict[str, str]
+    """By name, such as `pad_token`."""
     bos_token: str
     eos_token: str
     eos_token_id: int | None
@@ -43,23 +46,33 @@ def read_texts(folder: Path) -> Texts:
         raise ModelRefused("its tokenizer has no tokenizer.json")
     return Texts(
         tokenizer_json=tokenizer.backend_tokenizer.to_str(),
-        chat_template=_chat_template(folder, tokenizer.chat_template),
+        chat_templates=_chat_templates(folder, tokenizer.chat_template),
+        special_tokens={name: str(text) for name, text in tokenizer.special_tokens_map.items()},
         bos_token=str(tokenizer.bos_token or ""),
         eos_token=str(tokenizer.eos_token or ""),
         eos_token_id=tokenizer.eos_token_id,
     )
 
 
-def _chat_template(folder: Path, template: Any) -> str:
-    """The processor's template, else the tokenizer's; of several the one named "default"."""
-    for name in ("chat_template.jinja", "chat_template.json"):
+def _chat_templates(folder: Path, template: Any) -> dict[str, str]:
+    """The processor's templates where it has its own, and the tokenizer's."""
+    templates = _by_name(template)
+    for name in ("chat_template.json", "chat_template.jinja"):
         path = folder / name
         if path.is_file():
             text = path.read_text(encoding="utf-8")
-            return text if path.suffix == ".jinja" else str(json.loads(text)["chat_template"])
-    if isinstance(template, dict):
-        template = template.get("default")
-    return str(template or "")
+            own = text if path.suffix == ".jinja" else json.loads(text)["chat_template"]
+            templates |= _by_name(own)
+    return templates
+
+
+def _by_name(template: Any) -> dict[str, str]:
+    match template:
+        case dict():
+            return dict(template)
+        case list():
+            return {entry["name"]: entry["template"] for entry in template}
+    return {"default": template} if template else {}
 
 
 def eos_token_ids(network: Network, texts: Texts) -> list[int]:
@@ -92,14 +105,20 @@ def describe(
         num_shards=config.num_shards,
         num_blocks=pool.num_blocks,
         block_size=pool.block_size,
+        pool_bytes=pool.num_bytes,
         max_position_embeddings=max_positions(network.config),
         vocab_size=vocab_size,
         eos_token_ids=eos_token_ids(network, texts),
         tokenizer_json=texts.tokenizer_json,
         takes_images=takes_images,
-        chat_template=texts.chat_template,
+        chat_template=texts.chat_templates.get("default", ""),
+        named_chat_templates={
+            name: text for name, text in texts.chat_templates.items() if name != "default"
+        },
+        special_tokens=texts.special_tokens,
         bos_token=texts.bos_token,
         eos_token=texts.eos_token,
+        bidirectional_images=network.view is not View.CAUSAL,
     )
 
 

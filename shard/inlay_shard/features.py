@@ -1,52 +1,43 @@
-"""Image features that prompts name: prepared once, embedded once, forgotten by age."""
+"""Image features: what the encoder made of images, where they stand in prompts, and their cache."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from threading import Lock
+from weakref import WeakSet
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from inlay_proto import generate_pb2 as pb
-from inlay_shard.errors import RowFailed
+from inlay_shard.memory import free_bytes
+from inlay_shard.preparation import Expansion
 
-Encode = Callable[[Mapping[str, Tensor]], Tensor]
-"""Embeds what the processor made of images: (n, hidden)."""
+_SHARES = {"cpu": (0.05, 1 << 30), "cuda": (0.02, 4 << 30)}
+"""Part of the free memory for embeddings, and the most of it in bytes, by device."""
 
 
-class Images:
-    """The images of a prompt: pixels until they are first needed, embeddings from then on."""
+def default_cache_bytes(device: torch.device) -> int:
+    """Memory for the embeddings of images that may be wanted again."""
+    share, max_bytes = _SHARES[device.type]
+    return min(max_bytes, int(share * free_bytes(device)))
 
-    def __init__(self, pixels: Mapping[str, Tensor]) -> None:
-        """pixels: what the model's processor made of them, by argument name."""
-        self._pixels: Mapping[str, Tensor] | None = pixels
-        self._embeddings: Tensor | None = None
+
+@dataclass(frozen=True, kw_only=True)
+class EmbeddedImage:
+    """What stands in a prompt for an image; or, where a processor mixes them, for several."""
+
+    embeddings: Tensor
+    """(n, width), on the model's device."""
+    expansion: Expansion | None = None
+    """How the image is spliced into a prompt, without its pixels; None if it cannot be."""
 
     @property
     def num_bytes(self) -> int:
-        """Memory held now."""
-        held = [self._embeddings] if self._embeddings is not None else []
-        held += list((self._pixels or {}).values())
-        return sum(tensor.numel() * tensor.element_size() for tensor in held)
-
-    @property
-    def is_embedded(self) -> bool:
-        """Whether the embeddings are there."""
-        return self._embeddings is not None
-
-    @property
-    def embeddings(self) -> Tensor:
-        """(n, hidden), once embedded."""
-        assert self._embeddings is not None, "images are embedded before their row is laid out"
-        return self._embeddings
-
-    def embed(self, encode: Encode) -> None:
-        """Turn the pixels into embeddings, and drop them."""
-        assert self._pixels is not None
-        self._embeddings = encode(self._pixels)
-        self._pixels = None
+        """Memory held."""
+        held = self.embeddings.numel() * self.embeddings.element_size()
+        return held + (0 if self.expansion is None else self.expansion.num_bytes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,53 +48,39 @@ class Placement:
     """Positions of the placeholders, ascending: (n,)."""
     prompt_positions: NDArray[np.int64] | None
     """(3, prompt tokens) for M-RoPE; None when positions count up."""
+    prompt_stops: NDArray[np.int32] | None = None
+    """(prompt tokens,): each sees the positions below; None when it sees none behind its own."""
 
     @property
     def num_bytes(self) -> int:
         """Memory held."""
-        positions = self.prompt_positions
-        return self.places.nbytes + (0 if positions is None else positions.nbytes)
+        others = (self.prompt_positions, self.prompt_stops)
+        return self.places.nbytes + sum(entry.nbytes for entry in others if entry is not None)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Features:
-    """The images of one prompt and where they stand in it."""
+    """The images of one prompt and where they stand in it; whoever holds it pins them."""
 
-    images: Images
+    images: Sequence[EmbeddedImage]
     placement: Placement
-
-    @property
-    def num_bytes(self) -> int:
-        """Memory held now."""
-        return self.images.num_bytes + self.placement.num_bytes
-
-    def needs_embedding(self, start: int, end: int) -> bool:
-        """Whether a row of the tokens [start, end) needs embeddings that are not there."""
-        if self.images.is_embedded:
-            return False
-        first, last = np.searchsorted(self.placement.places, (start, end))
-        return bool(first < last)
-
-    def embed(self, encode: Encode) -> None:
-        """Embed the images. Raises RowFailed when they do not fill their places."""
-        self.images.embed(encode)
-        self.check()
-
-    def check(self) -> None:
-        """Raise RowFailed unless there is one embedding for each place."""
-        num_places, num_embeddings = len(self.placement.places), len(self.images.embeddings)
-        if num_places != num_embeddings:
-            raise RowFailed(
-                pb.RowFailure.KIND_INVALID,
-                f"the prompt has {num_places} places for images, its images fill {num_embeddings}",
-            )
 
     def within(self, start: int, end: int) -> tuple[NDArray[np.int64], Tensor]:
         """Places in [start, end), and the embeddings that stand there."""
-        first, last = np.searchsorted(self.placement.places, (start, end))
+        places = self.placement.places
+        first, last = np.searchsorted(places, (start, end)).tolist()
         if first == last:
-            return self.placement.places[:0], Tensor()
-        return self.placement.places[first:last], self.images.embeddings[first:last]
+            return places[:0], Tensor()
+        return places[first:last], torch.cat(list(self._embeddings(first, last)))
+
+    def _embeddings(self, first: int, last: int) -> Iterator[Tensor]:
+        """Those of the places [first, last), image by image."""
+        offset = 0
+        for image in self.images:
+            part = image.embeddings[max(first - offset, 0) : max(last - offset, 0)]
+            if len(part):
+                yield part
+            offset += len(image.embeddings)
 
     def positions(self, start: int, end: int) -> NDArray[np.int64] | None:
         """Positions (3, end - start) of the tokens [start, end); None when they count up.
@@ -119,50 +96,125 @@ class Features:
         behind = np.arange(first_behind, max(end, first_behind)) + offset
         return np.concatenate([prompt[:, start:end], np.broadcast_to(behind, (3, len(behind)))], 1)
 
+    def stops(self, start: int, end: int) -> NDArray[np.int32] | None:
+        """Positions that the tokens [start, end) see are below these: (end - start,).
+
+        None when each sees itself and what is before it.
+        """
+        stops = self.placement.prompt_stops
+        if stops is None or start >= len(stops):
+            return None
+        behind = np.arange(max(start, len(stops)), max(end, len(stops)), dtype=np.int32) + 1
+        return np.concatenate([stops[start:end], behind])
+
+    def cuts_image(self, end: int) -> bool:
+        """Whether tokens before `end` see some that are not."""
+        stops = self.placement.prompt_stops
+        return stops is not None and end <= len(stops) and int(stops[end - 1]) > end
+
+
+@dataclass(frozen=True)
+class _Prompt:
+    """A prompt in the cache; its images are kept beside it."""
+
+    image_keys: Sequence[bytes]
+    placement: Placement
+
+    @property
+    def num_bytes(self) -> int:
+        return self.placement.num_bytes
+
 
 class FeatureCache:
-    """Features by key, up to a number of bytes; the least recently used go first. For any thread.
+    """Images and prompts by key, up to a number of bytes; the least recently used go first, but
+    none whose Features someone holds. For any thread.
 
-    Images are kept apart from their placement, so that the same images in another prompt are not
-    embedded again.
+    Images are kept apart from the prompts that they stand in, so that the same image in another
+    prompt is not embedded again.
     """
 
-    def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self._entries: OrderedDict[bytes, Features] = OrderedDict()
-        self._images: dict[bytes, Images] = {}
-        self._images_keys: dict[bytes, bytes] = {}
+    def __init__(self, max_bytes: int = 0) -> None:
+        self.max_bytes = max_bytes
+        """May be changed."""
+        self._entries: OrderedDict[bytes, EmbeddedImage | _Prompt] = OrderedDict()
+        self._held: WeakSet[Features] = WeakSet()
+        self._num_bytes = 0
         self._lock = Lock()
 
     def __repr__(self) -> str:
-        return f"FeatureCache({len(self._entries)} prompts, {self.num_bytes} bytes)"
+        return f"FeatureCache({len(self._entries)} entries, {self._num_bytes} bytes)"
 
     @property
     def num_bytes(self) -> int:
         """Memory held."""
-        placements = sum(entry.placement.num_bytes for entry in self._entries.values())
-        return placements + sum(images.num_bytes for images in self._images.values())
+        return self._num_bytes
 
-    def put(self, key: bytes, images_key: bytes, images: Images, placement: Placement) -> None:
-        """Keep the features of a prompt under `key`, with the images already known if any are."""
+    def image(self, key: bytes) -> EmbeddedImage | None:
+        """An image, which becomes the youngest; None if it is not or no longer there."""
         with self._lock:
-            known = self._images.setdefault(images_key, images)
-            self._entries[key] = Features(known, placement)
-            self._images_keys[key] = images_key
-            self._entries.move_to_end(key)
-            self._shrink()
+            entry = self._find(key)
+        return entry if isinstance(entry, EmbeddedImage) else None
+
+    def put_image(self, key: bytes, image: EmbeddedImage) -> None:
+        """Keep an image."""
+        with self._lock:
+            self._put(key, image)
+            self._shrink(image)
+
+    def put(
+        self,
+        key: bytes,
+        image_keys: Sequence[bytes],
+        images: Sequence[EmbeddedImage],
+        placement: Placement,
+    ) -> None:
+        """Keep a prompt, and its images where they are not there any more."""
+        with self._lock:
+            for image_key, image in zip(image_keys, images, strict=True):
+                if self._find(image_key) is None:
+                    self._put(image_key, image)
+            self._put(key, _Prompt(image_keys, placement))
+            self._shrink(placement, *(self._entries[image_key] for image_key in image_keys))
 
     def get(self, key: bytes) -> Features | None:
-        """The features, which become the youngest; None if they are not or no longer there."""
+        """The features of a prompt, which become the youngest; None if any is not there."""
         with self._lock:
-            if key in self._entries:
-                self._entries.move_to_end(key)
-            return self._entries.get(key)
+            prompt = self._find(key)
+            if not isinstance(prompt, _Prompt):
+                return None
+            images = [self._find(image_key) for image_key in prompt.image_keys]
+            found = [image for image in images if isinstance(image, EmbeddedImage)]
+            if len(found) < len(images):
+                return None
+            features = Features(found, prompt.placement)
+            self._held.add(features)
+            return features
 
-    def _shrink(self) -> None:
-        """Forget the oldest until the rest fits; the youngest always stays."""
-        while len(self._entries) > 1 and self.num_bytes > self._max_bytes:
-            key, _ = self._entries.popitem(last=False)
-            images_key = self._images_keys.pop(key)
-            if images_key not in self._images_keys.values():
-                del self._images[images_key]
+    def _find(self, key: bytes) -> EmbeddedImage | _Prompt | None:
+        if key in self._entries:
+            self._entries.move_to_end(key)
+        return self._entries.get(key)
+
+    def _put(self, key: bytes, entry: EmbeddedImage | _Prompt) -> None:
+        known = self._entries.pop(key, None)
+        self._num_bytes += entry.num_bytes - (0 if known is None else known.num_bytes)
+        self._entries[key] = entry
+
+    def _shrink(self, *new: object) -> None:
+        """Forget the oldest that are neither held nor new until the rest fits."""
+        if self._num_bytes <= self.max_bytes:
+            return
+        pinned = {id(part) for features in self._held for part in _parts(features)}
+        pinned |= {id(part) for part in new}
+        for key, entry in list(self._entries.items()):
+            if self._num_bytes <= self.max_bytes:
+                return
+            part = entry.placement if isinstance(entry, _Prompt) else entry
+            if id(part) not in pinned:
+                self._num_bytes -= entry.num_bytes
+                del self._entries[key]
+
+
+def _parts(features: Features) -> Iterator[object]:
+    yield features.placement
+    yield from features.images

@@ -4,97 +4,143 @@ What they run imports torch and transformers, which takes seconds; so does the s
 """
 
 import asyncio
-import gc
-import multiprocessing
 import os
 import threading
-import warnings
+import time
 from collections.abc import Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from inlay_shard.errors import PreparationRefused
+from inlay_shard.image_process import ImageProcess, Job, ProcessDied, ProcessHung
 
 if TYPE_CHECKING:
-    from inlay_shard.preparation import Piece, Prepared, Preparer
+    from inlay_shard.preparation import Expansion, Prepared, Preparer
+    from inlay_shard.recipe import Piece, Recipe
+
+PATIENCE = 60.0
+"""Seconds that a worker may take over the images of a prompt before it is killed."""
+_MAX_TRIES = 2
+"""A worker that died may have been killed for another's sake."""
+
+
+def default_num_workers(num_shards: int = 1) -> int:
+    """A quarter of the cores that a rank has, at least 1 and at most 8."""
+    return min(8, max(1, len(os.sched_getaffinity(0)) // (4 * num_shards)))
 
 
 class ImageWorkers:
-    """A small pool of processes that a bad image may kill. They start when first asked."""
+    """A small pool of processes that a bad image may kill. Each starts when there is work for it;
+    a thread of this process waits for it."""
 
-    def __init__(self, folder: Path, num_workers: int) -> None:
-        """folder: the model whose processor they run."""
+    def __init__(self, folder: Path, num_workers: int, *, patience: float = PATIENCE) -> None:
+        """folder: the model whose processor they run. patience: seconds for one prompt."""
+        self.num_workers = num_workers
         self._folder = folder
-        self._num_workers = num_workers
-        self._pool: ProcessPoolExecutor | None = None
+        self._patience = patience
+        self._threads = ThreadPoolExecutor(num_workers, thread_name_prefix="image-worker")
+        self._own = threading.local()
+        self._lock = threading.Lock()
+        self._processes: set[ImageProcess] = set()
+        self._is_stopped = False
+
+    @property
+    def process_ids(self) -> list[int | None]:
+        """Of the workers that run."""
+        with self._lock:
+            return [process.process_id for process in self._processes]
 
     def ask_takes_images(self) -> Future[bool]:
         """Whether the model's processor takes images; asking starts a worker."""
-        return self._running_pool().submit(_takes_images)
+        return self._threads.submit(self._takes_images)
 
-    async def prepare(self, pieces: "Sequence[Piece]", add_special_tokens: bool) -> "Prepared":
-        """Prepare a prompt. Raises PreparationRefused, also when it kills a worker twice."""
-        for _ in range(2):
-            pool = self._running_pool()
-            try:
-                return await asyncio.wrap_future(pool.submit(_prepare, pieces, add_special_tokens))
-            except BrokenProcessPool:
-                if self._pool is pool:
-                    self._pool = None
-        raise PreparationRefused("the model's processor died of the images")
+    async def recipe(self) -> "Recipe":
+        """How prompts with images are written for the model, and whether they may be spliced."""
+        found: tuple[Recipe, float] = await self._ask(_recipe)
+        return found[0]
+
+    async def expand(self, image: bytes) -> "tuple[Expansion, float]":
+        """An image as it stands in any prompt, and the seconds that a worker spent on it.
+
+        Raises PreparationRefused, also when it kills a worker twice or takes too long.
+        """
+        made: tuple[Expansion, float] = await self._ask(partial(_expand, image))
+        return made
+
+    async def prepare(
+        self, pieces: "Sequence[Piece]", add_special_tokens: bool
+    ) -> "tuple[Prepared, float]":
+        """A whole prompt, and the seconds that a worker spent on it. Raises as `expand` does."""
+        job = partial(_prepare, pieces, add_special_tokens)
+        made: tuple[Prepared, float] = await self._ask(job)
+        return made
 
     def stop(self) -> None:
         """End the processes; what they still do is lost."""
-        pool, self._pool = self._pool, None
-        if pool is None:
-            return
-        for process in list((pool._processes or {}).values()):
-            process.kill()
-        pool.shutdown(wait=True, cancel_futures=True)
-        del pool
-        gc.collect()  # the semaphores of the pool end with it
+        with self._lock:
+            self._is_stopped = True
+            for process in self._processes:
+                process.kill()
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        for process in self._processes:
+            process.close()
+        self._processes.clear()
 
-    def _running_pool(self) -> ProcessPoolExecutor:
-        if self._pool is None:
-            self._pool = ProcessPoolExecutor(
-                self._num_workers,
-                mp_context=multiprocessing.get_context("spawn"),
-                initializer=_start_worker,
-                initargs=(self._folder,),
-            )
-        return self._pool
+    async def _ask(self, job: Job) -> Any:
+        return await asyncio.wrap_future(self._threads.submit(self._do, job))
+
+    def _do(self, job: Job) -> tuple[Any, float]:
+        """On one of the threads, as everything below."""
+        for _ in range(_MAX_TRIES):
+            process = self._process()
+            try:
+                process.takes_images()
+                start = time.perf_counter()
+                made = process.ask(job, self._patience)
+                return made, time.perf_counter() - start
+            except ProcessDied:
+                self._bury(process)
+            except ProcessHung:
+                self._bury(process)
+                raise PreparationRefused(
+                    f"the images took longer than {self._patience:g} seconds to prepare"
+                ) from None
+        raise PreparationRefused("the model's processor died of the images")
+
+    def _takes_images(self) -> bool:
+        return self._process().takes_images()
+
+    def _process(self) -> ImageProcess:
+        """The process of this thread."""
+        process: ImageProcess | None = getattr(self._own, "process", None)
+        if process is None:
+            with self._lock:
+                if self._is_stopped:
+                    raise PreparationRefused("the shard is leaving")
+                process = self._own.process = ImageProcess(self._folder)
+                self._processes.add(process)
+        return process
+
+    def _bury(self, process: ImageProcess) -> None:
+        self._own.process = None
+        with self._lock:
+            self._processes.discard(process)
+        process.close()
 
 
-_preparer: "Preparer | None" = None
-"""In a worker process: what it was started for."""
+def _recipe(preparer: "Preparer") -> "Recipe":
+    from inlay_shard.splice_proof import prove
+
+    return prove(preparer)
 
 
-def _start_worker(folder: Path) -> None:
-    """First thing in a worker: load the processor, and see to it that it leaves with the shard."""
-    global _preparer
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
-    os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported
-    warnings.simplefilter("ignore")
-
-    from inlay_shard.preparation import load_preparer
-
-    _preparer = load_preparer(folder)
+def _expand(image: bytes, preparer: "Preparer") -> "Expansion":
+    return preparer.expand(image)
 
 
-def _leave_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(0)
-
-
-def _takes_images() -> bool:
-    return _preparer is not None
-
-
-def _prepare(pieces: "Sequence[Piece]", add_special_tokens: bool) -> "Prepared":
-    if _preparer is None:
-        raise PreparationRefused("this model takes no images")
-    return _preparer.prepare(pieces, add_special_tokens)
+def _prepare(
+    pieces: "Sequence[Piece]", add_special_tokens: bool, preparer: "Preparer"
+) -> "Prepared":
+    return preparer.prepare(pieces, add_special_tokens)

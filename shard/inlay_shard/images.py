@@ -2,63 +2,206 @@
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Coroutine, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any, TypeVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from inlay_grammars.cache import RecentlyUsed
 from inlay_proto import generate_pb2 as pb
-from inlay_shard.features import FeatureCache, Images, Placement
-from inlay_shard.image_workers import ImageWorkers
+from inlay_shard.embedding import Embedder, Eyes, Prepares, Stay
+from inlay_shard.features import EmbeddedImage, FeatureCache, Placement
 from inlay_shard.network import Network
-from inlay_shard.preparation import Piece, Prepared
+from inlay_shard.preparation import Prepared
 from inlay_shard.processor import settings_digest
+from inlay_shard.recipe import Piece
+from inlay_shard.single_flight import SingleFlight
+from inlay_shard.splicing import Splicer
+from inlay_shard.view import View
+
+Found = TypeVar("Found")
+
+MAX_REPLIES = 256
+"""Prompts whose answers are kept, for those who send the same prompt again."""
 
 
 class ImageDesk:
     """Takes prompts with images in; names their features, and keeps them under that name."""
 
-    def __init__(self, workers: ImageWorkers, features: FeatureCache, folder: Path) -> None:
+    def __init__(self, workers: Prepares, features: FeatureCache, folder: Path) -> None:
+        """folder: the model whose processor the workers run."""
         self._workers = workers
         self._features = features
+        self._embedder = Embedder(workers, features)
         self._settings = settings_digest(folder)
+        self._replies: RecentlyUsed[pb.PrepareReply] = RecentlyUsed(MAX_REPLIES)
+        self._splicer: Splicer | None = None
+        self._is_found_out = False
+        self._finding: SingleFlight[Splicer | None] = SingleFlight()
 
-    async def prepare(self, request: pb.PrepareRequest, network: Network) -> pb.PrepareReply:
+    async def prepare(self, request: pb.PrepareRequest, eyes: Eyes) -> pb.PrepareReply:
         """Prepare a prompt and keep its features. Raises PreparationRefused."""
+        key = _prompt_key(request)
+        known = self._replies.get(key)
+        if known is not None and self._features.get(known.features_key) is not None:
+            return known
         pieces: list[Piece] = [
             chunk.image.data if chunk.WhichOneof("content") == "image" else chunk.text
             for chunk in request.chunks
         ]
-        digests = [c.image.digest for c in request.chunks if c.WhichOneof("content") == "image"]
-        prepared = await self._workers.prepare(pieces, request.add_special_tokens)
-        return await asyncio.to_thread(self._keep, prepared, digests, network)
+        splicer = await self.find_out()
+        if splicer is not None and splicer.can_splice(pieces):
+            reply = await self._spliced(request, pieces, splicer, eyes)
+        else:
+            reply = await self._whole(request, pieces, eyes)
+        self._remember(key, reply)
+        return reply
+
+    async def find_out(self) -> Splicer | None:
+        """What splices prompts for this model; None if that is not proven to be right.
+
+        Takes a worker a second or so the first time.
+        """
+        if not self._is_found_out:
+            self._splicer = await self._finding.run(b"", self._load_splicer)
+            self._is_found_out = True
+        return self._splicer
+
+    async def warm_up(self) -> None:
+        """Find out ahead of the first prompt, which tries again what fails here."""
+        with suppress(Exception):
+            await self.find_out()
+
+    async def _load_splicer(self) -> Splicer | None:
+        recipe = await self._workers.recipe()
+        return await asyncio.to_thread(Splicer, recipe) if recipe.can_splice else None
+
+    async def _spliced(
+        self,
+        request: pb.PrepareRequest,
+        pieces: Sequence[Piece],
+        splicer: Splicer,
+        eyes: Eyes,
+    ) -> pb.PrepareReply:
+        """From what each image is in any prompt."""
+        keys = [_key(self._settings, digest) for digest in _digests(request)]
+        data = dict(zip(keys, _images(pieces), strict=True))
+        found = await _together(self._embedder.image(key, data[key], eyes) for key in data)
+        by_key = {key: image for key, (image, _) in zip(data, found, strict=True)}
+        images = [by_key[key] for key in keys]
+        expansions = [image.expansion for image in images if image.expansion is not None]
+        prompt = await asyncio.to_thread(
+            splicer.splice, pieces, expansions, request.add_special_tokens
+        )
+        return await asyncio.to_thread(
+            self._keep, prompt, keys, keys, images, [stay for _, stay in found], eyes.network
+        )
+
+    async def _whole(
+        self, request: pb.PrepareRequest, pieces: Sequence[Piece], eyes: Eyes
+    ) -> pb.PrepareReply:
+        """By the processor, which may make of an image what depends on the others."""
+        key = _key(self._settings, *_digests(request))
+        prompt, images, stay = await self._embedder.whole(
+            key, pieces, request.add_special_tokens, eyes
+        )
+        digests = [_key(key, place.to_bytes(4, "little")) for place in range(len(prompt.spans))]
+        return await asyncio.to_thread(
+            self._keep, prompt, digests, [key], [images], [stay], eyes.network
+        )
 
     def _keep(
-        self, prepared: Prepared, digests: Sequence[bytes], network: Network
+        self,
+        prompt: Prepared,
+        digests: Sequence[bytes],
+        image_keys: Sequence[bytes],
+        images: Sequence[EmbeddedImage],
+        stays: Sequence[Stay],
+        network: Network,
     ) -> pb.PrepareReply:
-        inputs = {name: torch.from_numpy(array) for name, array in prepared.inputs.items()}
-        token_ids = torch.from_numpy(prepared.token_ids)
-        positions = network.image_positions(token_ids, inputs)
-        placement = Placement(
-            places=prepared.places,
-            prompt_positions=None if positions is None else positions.numpy(),
+        """Name the features of a prompt, and answer. On another thread, as positions take time."""
+        num_tokens = len(prompt.token_ids)
+        spans = prompt.spans
+        features_key = _key(
+            *image_keys, num_tokens.to_bytes(8, "little"), prompt.places.astype("<i8").tobytes()
         )
-        images_key = hashlib.sha256(self._settings + b"".join(digests)).digest()
-        features_key = _features_key(images_key, len(token_ids), prepared.places)
-        pixels = {name: inputs[name] for name in network.pixel_names(inputs)}
-        self._features.put(features_key, images_key, Images(pixels), placement)
+        if network.view is View.PROMPT:
+            spans = [(0, num_tokens)] * len(spans)
+            token_ids = prompt.token_ids.astype("<i8").tobytes()
+            digests = [_key(digest, features_key, token_ids) for digest in digests]
+        self._features.put(features_key, image_keys, images, _placement(prompt, network))
+        places = zip(spans, digests, strict=True)
         return pb.PrepareReply(
-            token_ids=prepared.token_ids.tolist(),
-            images=[pb.ImagePlace(start=a, length=b - a) for a, b in prepared.spans],
+            token_ids=prompt.token_ids.tolist(),
+            images=[pb.ImagePlace(start=a, length=b - a, digest=name) for (a, b), name in places],
             features_key=features_key,
+            timings=_timings(stays),
+            num_known_images=sum(stay.is_known for stay in stays),
         )
 
+    def _remember(self, key: bytes, reply: pb.PrepareReply) -> None:
+        """The same answer for the same prompt, which will wait for nothing."""
+        again = pb.PrepareReply()
+        again.CopyFrom(reply)
+        again.ClearField("timings")
+        again.num_known_images = len(reply.images)
+        self._replies.put(key, again)
 
-def _features_key(images_key: bytes, num_tokens: int, places: NDArray[np.int64]) -> bytes:
-    """SHA-256 over the images, the processor's settings and where the placeholders stand."""
-    digest = hashlib.sha256(images_key)
-    digest.update(num_tokens.to_bytes(8, "little"))
-    digest.update(places.astype("<i8").tobytes())
-    return digest.digest()
+
+def _placement(prompt: Prepared, network: Network) -> Placement:
+    token_ids = torch.from_numpy(prompt.token_ids)
+    inputs = {name: torch.from_numpy(array) for name, array in prompt.inputs.items()}
+    positions = network.image_positions(token_ids, inputs)
+    return Placement(
+        places=prompt.places,
+        prompt_positions=None if positions is None else positions.numpy(),
+        prompt_stops=network.view.stops(prompt.places, len(token_ids)),
+    )
+
+
+def _timings(stays: Sequence[Stay]) -> pb.PrepareTimings:
+    return pb.PrepareTimings(
+        queue=_nanoseconds(stay.queue for stay in stays),
+        prepare=_nanoseconds(stay.prepare for stay in stays),
+        encode=_nanoseconds(stay.encode for stay in stays),
+    )
+
+
+def _nanoseconds(seconds: Iterable[float]) -> int:
+    return max(0, int(sum(seconds) * 1e9))
+
+
+def _prompt_key(request: pb.PrepareRequest) -> bytes:
+    """Of a prompt: its texts and the digests of its images."""
+    pieces = [
+        b"i" + chunk.image.digest
+        if chunk.WhichOneof("content") == "image"
+        else b"t" + hashlib.sha256(chunk.text.encode()).digest()
+        for chunk in request.chunks
+    ]
+    return _key(bytes([request.add_special_tokens]), *pieces)
+
+
+def _digests(request: pb.PrepareRequest) -> list[bytes]:
+    return [c.image.digest for c in request.chunks if c.WhichOneof("content") == "image"]
+
+
+def _images(pieces: Sequence[Piece]) -> list[bytes]:
+    return [piece for piece in pieces if isinstance(piece, bytes)]
+
+
+def _key(*parts: bytes) -> bytes:
+    """SHA-256 over parts whose lengths are fixed by their places."""
+    return hashlib.sha256(b"".join(parts)).digest()
+
+
+async def _together(calls: Iterable[Coroutine[Any, Any, Found]]) -> list[Found]:
+    """What they give, in order; the first error ends the others and is raised as it is."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(call) for call in calls]
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    return [task.result() for task in tasks]

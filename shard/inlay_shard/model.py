@@ -14,7 +14,7 @@ from transformers.utils import logging as transformers_logging
 
 from inlay_shard import architecture
 from inlay_shard.config import DtypeName, ShardConfig
-from inlay_shard.errors import ModelRefused
+from inlay_shard.errors import ModelRefused, naming_type
 from inlay_shard.network import Network
 
 SMALL_MODEL_BYTES = 64 << 20
@@ -71,8 +71,9 @@ def load(config: ShardConfig, device: torch.device, report: Report) -> Network:
     With several ranks `torch.distributed` must be up. Raises ModelRefused.
     """
     model_config = architecture.read_config(config.model)
-    architecture.check(model_config, config.num_shards)
-    loader = architecture.auto_class(model_config)
+    with naming_type(model_config.model_type):
+        architecture.check(model_config, config.num_shards)
+        loader = architecture.auto_class(model_config)
     num_bytes = sum(path.stat().st_size for path in config.model.glob("*.safetensors"))
     stored: Any = model_config.dtype
     dtype = choose_dtype(config.dtype, stored, num_bytes, device)
@@ -80,7 +81,8 @@ def load(config: ShardConfig, device: torch.device, report: Report) -> Network:
         model = _from_pretrained(loader, model_config, config, dtype, device)
     model.eval().requires_grad_(False)
     network = Network(model)
-    _check_code(network)
+    with naming_type(model_config.model_type):
+        _check_code(network)
     return network
 
 
@@ -114,14 +116,12 @@ def _from_pretrained(
 def _check_code(network: Network) -> None:
     """Raise ModelRefused for modelling code that our attention cannot be put into."""
     kind = type(network.text_tower).__name__
+    if not isinstance(network.text_tower, PreTrainedModel):
+        raise ModelRefused(f"its decoder is a {kind}, not a text tower of transformers")
     if network.model._is_stateful or network.text_tower._is_stateful:
         raise ModelRefused(f"{kind} keeps a recurrent state, which is not supported")
     if not network.text_tower._can_set_attn_implementation():
         raise ModelRefused(f"{kind} does not call attention through transformers' interface")
-    if network.takes_bidirectional_images:
-        raise ModelRefused(
-            f"{kind} looks at the tokens of an image in both directions, which is not supported"
-        )
 
 
 @contextmanager

@@ -1,4 +1,8 @@
-"""A loaded model as the engine sees it: token ids in, logits out, images embedded on the way."""
+"""A loaded model as the engine sees it: token ids in, logits out, images embedded on the way.
+
+Embeddings may be wider than the model's hidden states: hidden * (1 + n). What is beyond the first
+`hidden` is added to the hidden states behind the first n layers, as models with deepstack do it.
+"""
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -7,11 +11,26 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 from transformers import PreTrainedModel
 from transformers.configuration_utils import PretrainedConfig
-from transformers.modeling_outputs import BaseModelOutputWithPast
+from transformers.modeling_outputs import MoeModelOutputWithPast
 
 from inlay_shard.architecture import text_config
+from inlay_shard.errors import ModelRefused
+from inlay_shard.view import View
+
+_ADDED = "deepstack_visual_embeds"
+"""Argument of a text tower: what is added behind its first layers, at the places of images."""
+
+
+class TowerAnswer(MoeModelOutputWithPast):
+    """Hidden states that no text tower computed, for the code behind it."""
+
+    def __getattr__(self, name: str) -> None:
+        """Nothing, for whatever else a model asks of its text tower."""
+        if name.startswith("__"):
+            raise AttributeError(name)
 
 
 class Network:
@@ -22,7 +41,18 @@ class Network:
         self.text_tower: PreTrainedModel = model.get_decoder()
         self._forward_names = _names(model.forward)
         self._keeps_logits = "logits_to_keep" in self._forward_names
-        self._image_names = _names(getattr(model, "get_image_features", None))
+        self._encoder = _with_method(model, "get_image_features")
+        self._image_names = frozenset[str]().union(
+            *(_names(getattr(part, "get_image_features", None)) for part in _parts(model))
+        )
+        self._positioner = _with_method(model, "get_rope_index")
+        self._added: list[Tensor] = []
+        self.view = View.CAUSAL
+        """What tokens of a prompt with images see; set at start-up, when it is found out."""
+        self.adds_behind_layers = _ADDED in _names(self.text_tower.forward)
+        """Whether embeddings may be wider than the hidden states; set once, as code is replaced."""
+        if self.adds_behind_layers:
+            self.text_tower.register_forward_pre_hook(self._hand_added, with_kwargs=True)
 
     @property
     def config(self) -> PretrainedConfig:
@@ -46,6 +76,11 @@ class Network:
         return int(embeddings.num_embeddings)
 
     @property
+    def hidden_size(self) -> int:
+        """Width of the hidden states of the text tower."""
+        return int(text_config(self.config).hidden_size)
+
+    @property
     def image_token_id(self) -> int | None:
         """Placeholder of images in a prompt; None when the model takes no images."""
         if not self._image_names:
@@ -58,18 +93,25 @@ class Network:
     @property
     def num_position_axes(self) -> int:
         """1, or 3 when positions have a time, a height and a width (M-RoPE)."""
-        rope = getattr(text_config(self.config), "rope_parameters", None) or {}
-        return 3 if "mrope_section" in rope else 1
+        return 1 if self._positioner is None else 3
 
     @property
-    def takes_bidirectional_images(self) -> bool:
-        """Whether tokens of an image look at each other in both directions."""
-        return bool(self._image_names) and "token_type_ids" in self._forward_names
+    def image_encoder(self) -> Any | None:
+        """The part of the model with `get_image_features`; None when there is none."""
+        return self._encoder
+
+    @property
+    def images_reach_behind(self) -> bool:
+        """Whether images change what is behind them: its positions, or how far it sees."""
+        return self.num_position_axes > 1 or self.view is View.PROMPT
 
     def embed(self, token_ids: Tensor, places: Tensor, features: Tensor) -> Tensor:
-        """Embeddings (tokens, hidden) of `token_ids`, with `features` (n, hidden) at `places`."""
+        """Embeddings (tokens, width) of `token_ids`, with `features` (n, width) at `places`."""
         token_ids = token_ids.index_fill(0, places, 0)  # a placeholder may have no embedding
         embeddings: Tensor = self.model.get_input_embeddings()(token_ids.unsqueeze(0))[0]
+        beyond = features.shape[1] - embeddings.shape[1]
+        if beyond:
+            embeddings = functional.pad(embeddings, (0, beyond))
         return embeddings.index_copy(0, places, features.to(embeddings.dtype))
 
     def logits(
@@ -82,13 +124,26 @@ class Network:
         """Logits (len(keep), vocab_size) of the tokens of a flattened batch that `keep` names.
 
         token_ids: int64 (tokens,). position_ids: int64 (axes, tokens). embeddings: (tokens,
-        hidden), instead of those of `token_ids`.
+        width), instead of those of `token_ids`.
         """
         positions = position_ids if len(position_ids) == 1 else position_ids.unsqueeze(1)
-        inputs = {"input_ids": token_ids.unsqueeze(0)}
-        if embeddings is not None:
-            inputs = {"inputs_embeds": embeddings.unsqueeze(0)}
-        return self._call(keep, position_ids=positions, **inputs)
+        if embeddings is None:
+            return self._call(keep, position_ids=positions, input_ids=token_ids.unsqueeze(0))
+        first, *self._added = torch.split(embeddings.unsqueeze(0), self.hidden_size, -1)
+        try:
+            return self._call(keep, position_ids=positions, inputs_embeds=first)
+        finally:
+            self._added = []
+
+    def _hand_added(
+        self, tower: object, arguments: tuple[Any, ...], named: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        """Before each pass of the text tower: what is added to every token, mostly zeros."""
+        if not self._added:
+            return None
+        everywhere = torch.ones(self._added[0].shape[:2], dtype=torch.bool, device=self.device)
+        added = [entry[0] for entry in self._added]
+        return arguments, named | {"visual_pos_masks": everywhere, _ADDED: added}
 
     def _call(self, keep: Tensor, **inputs: Any) -> Tensor:
         if self._keeps_logits:
@@ -116,40 +171,69 @@ class Network:
         Calls the whole model with a text tower that answers `hidden`, so that whatever the model
         does behind its tower (scaling, capping) is done here too.
         """
-        answer = BaseModelOutputWithPast(last_hidden_state=hidden.unsqueeze(0))
+        answer = TowerAnswer(last_hidden_state=hidden.unsqueeze(0))
         keep = torch.arange(len(hidden), device=hidden.device)
+        own = self.text_tower.forward
         self.text_tower.__dict__["forward"] = lambda *arguments, **named: answer
         try:
             return self._call(keep, inputs_embeds=hidden.unsqueeze(0))
         finally:
-            del self.text_tower.__dict__["forward"]
+            self.text_tower.__dict__["forward"] = own
 
     def pixel_names(self, inputs: Iterable[str]) -> list[str]:
         """Those of the processor's outputs from which images are embedded."""
         return [name for name in inputs if name in self._image_names]
 
+    def place(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Inputs on the model's device, numbers with a fraction in the type of its weights."""
+        return {
+            name: entry.to(self.device, self.dtype if entry.is_floating_point() else None)
+            for name, entry in inputs.items()
+        }
+
     def encode_images(self, pixels: Mapping[str, Tensor]) -> Tensor:
-        """Embeddings (n, hidden) that replace the placeholders of a prompt's images, in order.
+        """Embeddings (n, width) that replace the placeholders of a prompt's images, in order.
 
         pixels: what `pixel_names` names, made by the model's processor.
         """
-        inputs = {name: tensor.to(self.device) for name, tensor in pixels.items()}
-        model: Any = self.model
-        output = model.get_image_features(**inputs, return_dict=True).pooler_output
-        features: Tensor = torch.cat(list(output)) if not isinstance(output, Tensor) else output
-        return features.reshape(-1, features.shape[-1]).to(self.dtype)
+        assert self._encoder is not None
+        output = self._encoder.get_image_features(**self.place(pixels), return_dict=True)
+        added = getattr(output, "deepstack_features", None) or []
+        if added and not self.adds_behind_layers:
+            raise ModelRefused("it adds images to its hidden states in a way that is not supported")
+        parts = [_flat(output.pooler_output), *(_flat(entry) for entry in added)]
+        return torch.cat(parts, -1).to(self.dtype)
 
     def image_positions(self, token_ids: Tensor, inputs: Mapping[str, Tensor]) -> Tensor | None:
         """Positions (3, tokens) of a prompt with images; None when they simply count up.
 
         inputs: what the model's processor made of the prompt.
         """
-        if self.num_position_axes == 1:
+        if self._positioner is None:
             return None
-        named = {k: v for k, v in inputs.items() if k in ("image_grid_thw", "mm_token_type_ids")}
-        inner: Any = self.model.model
-        positions: Tensor = inner.get_rope_index(token_ids.unsqueeze(0), **named)[0]
+        index = self._positioner.get_rope_index
+        known = _names(index) - {"attention_mask"}
+        named = {name: entry for name, entry in inputs.items() if name in known}
+        positions: Tensor = index(token_ids.unsqueeze(0), **named)[0]
         return positions[:, 0]
+
+
+def _parts(model: Any) -> Iterator[Any]:
+    """The model, and what is in it under its head."""
+    yield model
+    yield getattr(model, "model", None)
+
+
+def _with_method(model: Any, name: str) -> Any | None:
+    """The outermost part of the model with a method of this name."""
+    return next((part for part in _parts(model) if hasattr(part, name)), None)
+
+
+def _flat(features: Any) -> Tensor:
+    """Embeddings (n, hidden) of images one after the other, in a tensor or a list of them."""
+    if isinstance(features, Tensor):
+        return features.reshape(-1, features.shape[-1])
+    return torch.cat([_flat(entry) for entry in features])
 
 
 def _names(function: Callable[..., Any] | None) -> frozenset[str]:

@@ -4,13 +4,16 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from inlay_proto import generate_pb2 as pb
 from inlay_shard.errors import RowFailed
 
 IMPOSSIBLE = -3.4028234663852886e38
 """Log-probability of what cannot follow: the lowest float32, since JSON has no infinity."""
+
+Part: TypeAlias = Literal["schedule", "encode", "transfer", "forward", "mask", "sample", "deliver"]
+"""A part of a step's time, as `StepTimings` names it."""
 
 
 class Fate(IntEnum):
@@ -33,9 +36,15 @@ class Outcome:
 
     def __init__(self, step_id: int) -> None:
         self._result = pb.StepResult(step_id=step_id)
+        self._timings: dict[Part, int] = {}
+        # Lists, packed at the end: one call into protobuf for a batch instead of four a row.
+        self._sequence_ids: list[int] = []
+        self._num_tokens: list[int] = []
+        self._token_ids: list[int] = []
+        self._logprobs: list[float] = []
 
     def __repr__(self) -> str:
-        return f"Outcome({self._result})"
+        return f"Outcome({self._result}, {len(self._sequence_ids)} rows)"
 
     def fail(self, sequence_id: int, failure: RowFailed) -> None:
         """A sequence cannot go on."""
@@ -45,10 +54,10 @@ class Outcome:
         self, sequence_id: int, token_ids: Sequence[int], logprobs: Sequence[float]
     ) -> None:
         """A row produced tokens."""
-        self._result.sequence_ids.append(sequence_id)
-        self._result.num_tokens.append(len(token_ids))
-        self._result.token_ids.extend(token_ids)
-        self._result.logprobs.extend(logprobs)
+        self._sequence_ids.append(sequence_id)
+        self._num_tokens.append(len(token_ids))
+        self._token_ids += token_ids
+        self._logprobs += logprobs
 
     def add_top_tokens(
         self, sequence_id: int, token_ids: Sequence[int], logprobs: Sequence[float]
@@ -65,18 +74,25 @@ class Outcome:
         self._result.endings.add(sequence_id=sequence_id, reason=END_REASONS[fate])
 
     @contextmanager
-    def timed(self, part: Literal["encode", "forward", "mask", "sample"]) -> Iterator[None]:
+    def timed(self, part: Part) -> Iterator[None]:
         """Add the time spent within to one of the step's timings."""
         start = time.perf_counter_ns()
         try:
             yield
         finally:
-            before = getattr(self._result.timings, part)
-            setattr(self._result.timings, part, before + time.perf_counter_ns() - start)
+            spent = time.perf_counter_ns() - start
+            self._timings[part] = self._timings.get(part, 0) + spent
 
     def message(self) -> pb.StepResult:
         """All of it."""
-        return self._result
+        result = self._result
+        result.sequence_ids.extend(self._sequence_ids)
+        result.num_tokens.extend(self._num_tokens)
+        result.token_ids.extend(self._token_ids)
+        result.logprobs.extend(self._logprobs)
+        for part, spent in self._timings.items():
+            setattr(result.timings, part, spent)
+        return result
 
     def failures_only(self) -> pb.StepResult:
         """What a rank other than 0 answers."""

@@ -63,6 +63,7 @@ def penalise(
     states: Sequence[PenaltyState],
     repetition_penalties: Sequence[float],
     frequency_penalties: Sequence[float],
+    presence_penalties: Sequence[float],
 ) -> None:
     """Penalise each row for the tokens that its sequence holds, in place.
 
@@ -70,13 +71,15 @@ def penalise(
     Repetition (Keskar et al., CTRL, 2019): the logit of each token of prompt or answer is divided
     by the penalty where positive and multiplied by it where negative; 1 is neutral. Frequency
     (OpenAI): the penalty is subtracted once for each time that the token stands in the answer;
-    0 is neutral.
+    0 is neutral. Presence (OpenAI): subtracted once if the token stands in the answer at all.
     """
     lengths = [len(state.token_ids) for state in states]
     rows = np.repeat(np.arange(len(states)), lengths)
     token_ids = np.concatenate([state.token_ids for state in states])
     frequency = np.repeat(np.asarray(frequency_penalties, np.float32), lengths)
-    subtrahend = frequency * np.concatenate([state.counts for state in states])
+    presence = np.repeat(np.asarray(presence_penalties, np.float32), lengths)
+    counts = np.concatenate([state.counts for state in states])
+    subtrahend = frequency * counts + presence * (counts > 0)
     factor = np.repeat(np.asarray(repetition_penalties, np.float32), lengths)
 
     places = torch.from_numpy(rows * logits.shape[1] + token_ids).to(logits.device)
@@ -84,3 +87,18 @@ def penalise(
     held = logits.view(-1)[places]
     held = torch.where(held > 0, held / penalty, held * penalty)
     logits.view(-1)[places] = held - torch.from_numpy(subtrahend).to(logits)
+
+
+def add_biases(
+    logits: Tensor, token_ids: Sequence[Sequence[int]], biases: Sequence[Sequence[float]]
+) -> None:
+    """Add to each row's logits the biases of the tokens it names, none twice, in place.
+
+    logits: (rows, vocab_size), floating point; the other arguments have one entry a row.
+    """
+    rows = np.repeat(np.arange(len(token_ids)), [len(ids) for ids in token_ids])
+    places = rows * logits.shape[1] + np.concatenate([np.asarray(i, np.int64) for i in token_ids])
+    summand = np.concatenate([np.asarray(row, np.float32) for row in biases])
+    logits.view(-1)[torch.from_numpy(places).to(logits.device)] += torch.from_numpy(summand).to(
+        logits
+    )

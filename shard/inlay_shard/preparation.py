@@ -1,6 +1,6 @@
-"""Prompts with images through the model's own processor."""
+"""Images, alone or in a prompt, through the model's own processor."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -16,9 +16,10 @@ from transformers.utils import logging as transformers_logging
 from inlay_shard.errors import PreparationRefused
 from inlay_shard.pictures import read_picture
 from inlay_shard.processor import load_processor
+from inlay_shard.recipe import Piece, Recipe
 
-Piece = str | bytes
-"""Text, or an encoded image."""
+_TOKEN_TYPES = ("mm_token_type_ids", "token_type_ids")
+"""What processors make beside each token id."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,50 +32,64 @@ class Prepared:
     """Positions of the placeholders, ascending: (n,)."""
     spans: list[tuple[int, int]]
     """Half-open interval of each image, from its first placeholder to behind its last."""
-    inputs: dict[str, NDArray[Any]]
-    """Everything else that the processor made, by argument name of the model."""
+    inputs: Mapping[str, NDArray[Any]]
+    """What else the processor made, by argument name of the model; without pixels if spliced."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expansion:
+    """One image as the processor shows it to the model, in any prompt."""
+
+    token_ids: NDArray[np.int64]
+    """What takes the image's place in a prompt: (n,)."""
+    token_types: Mapping[str, NDArray[Any]]
+    """Values beside each of these tokens, by argument name of the model: (n,); 0 beside text."""
+    num_places: int
+    """How many of the tokens are placeholders, each for one embedding."""
+    inputs: Mapping[str, NDArray[Any]]
+    """What else the processor made, by argument name of the model."""
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory held."""
+        others = (*self.token_types.values(), *self.inputs.values())
+        return self.token_ids.nbytes + sum(array.nbytes for array in others)
 
 
 class Preparer:
     """Joins text and images and hands them to the processor."""
 
-    def __init__(self, processor: Any, image_token_id: int, wrapping: tuple[str, str]) -> None:
-        """wrapping: what stands around the placeholder of an image in a prompt."""
+    def __init__(self, processor: Any, recipe: Recipe) -> None:
         self._processor = processor
-        self._image_token: str = processor.image_token
-        self._image_token_id = image_token_id
-        self._wrapping = wrapping
+        self.recipe = recipe
+        """How prompts are written; nothing is proven about splicing them."""
+
+    def expand(self, data: bytes) -> Expansion:
+        """An image as it stands in any prompt. Raises PreparationRefused."""
+        inputs = self._process(self.recipe.image_token, [read_picture(data)], False)
+        token_ids = inputs.pop("input_ids")[0].astype(np.int64)
+        num_places = int((token_ids == self.recipe.image_token_id).sum())
+        if not num_places:
+            raise PreparationRefused("the image has no place in a prompt")
+        names = [name for name in _TOKEN_TYPES if name in inputs]
+        return Expansion(
+            token_ids=token_ids,
+            token_types={name: inputs.pop(name)[0] for name in names},
+            num_places=num_places,
+            inputs=inputs,
+        )
 
     def prepare(self, pieces: Sequence[Piece], add_special_tokens: bool) -> Prepared:
         """Token ids and inputs of a prompt. Raises PreparationRefused."""
+        text = self.recipe.write(pieces)
         images = [read_picture(piece) for piece in pieces if isinstance(piece, bytes)]
-        inputs = self._process(self._text(pieces), images, add_special_tokens)
+        inputs = self._process(text, images, add_special_tokens)
         token_ids = inputs.pop("input_ids")[0].astype(np.int64)
-        places = np.flatnonzero(token_ids == self._image_token_id)
+        places = np.flatnonzero(token_ids == self.recipe.image_token_id)
         if not len(places):
             raise PreparationRefused("the images have no place in the prompt")
         spans = _spans(places, self._counts(places, images))
         return Prepared(token_ids=token_ids, places=places, spans=spans, inputs=inputs)
-
-    def _text(self, pieces: Sequence[Piece]) -> str:
-        text = ""
-        before, behind = self._wrapping
-        for piece in pieces:
-            if isinstance(piece, str):
-                self._check_text(piece)
-                text += piece.removeprefix(behind) if text.endswith(behind) and behind else piece
-            else:
-                text += "" if before and text.endswith(before) else before
-                text += self._image_token + behind
-        return text
-
-    def _check_text(self, text: str) -> None:
-        for name in ("image_token", "video_token", "audio_token"):
-            token = getattr(self._processor, name, None)
-            if isinstance(token, str) and token and token in text:
-                raise PreparationRefused(
-                    f"the text contains {token!r}, which this model keeps for what is not text"
-                )
 
     def _process(
         self, text: str, images: list[Image.Image], add_special_tokens: bool
@@ -86,10 +101,14 @@ class Preparer:
                 return_tensors="pt",
                 add_special_tokens=add_special_tokens,
             )
+        except MemoryError as error:
+            raise PreparationRefused("the images need too much memory") from error
         except Exception as error:
             reason = f"the model's processor cannot use the prompt: {error}"
             raise PreparationRefused(reason) from error
-        return {k: v.numpy() for k, v in made.items() if isinstance(v, torch.Tensor)}
+        tensors = {k: v for k, v in made.items() if isinstance(v, torch.Tensor)}
+        tensors.pop("attention_mask", None)  # one prompt alone is not padded
+        return {name: tensor.numpy() for name, tensor in tensors.items()}
 
     def _counts(self, places: NDArray[np.int64], images: list[Image.Image]) -> list[int]:
         """How many placeholders each image has."""
@@ -104,8 +123,8 @@ class Preparer:
         return counts
 
     def _count_alone(self, image: Image.Image) -> int:
-        token_ids = self._process(self._text([b""]), [image], False)["input_ids"]
-        return int((token_ids == self._image_token_id).sum())
+        token_ids = self._process(self.recipe.write([b""]), [image], False)["input_ids"]
+        return int((token_ids == self.recipe.image_token_id).sum())
 
 
 def _spans(places: NDArray[np.int64], counts: Sequence[int]) -> list[tuple[int, int]]:
@@ -120,16 +139,38 @@ def load_preparer(folder: Path) -> Preparer | None:
     if processor is None or not hasattr(processor, "image_token"):
         return None
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    return Preparer(processor, _recipe(config, processor))
+
+
+def _recipe(config: Any, processor: Any) -> Recipe:
+    """Of a model, with nothing proven yet."""
     image_token_id = getattr(config, "image_token_id", None)
     if image_token_id is None:
         image_token_id = config.image_token_index
-    return Preparer(processor, image_token_id, _wrapping(config, processor.tokenizer))
+    tokenizer = processor.tokenizer
+    image_token = _placeholder(processor)
+    named = [getattr(processor, f"{kind}_token", None) for kind in ("image", "video", "audio")]
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    return Recipe(
+        image_token=image_token,
+        marker_id=tokenizer.convert_tokens_to_ids(image_token),
+        image_token_id=image_token_id,
+        wrapping=_wrapping(config, tokenizer),
+        reserved_tokens=tuple({image_token, *(t for t in named if isinstance(t, str) and t)}),
+        tokenizer_json="" if backend is None else backend.to_str(),
+    )
+
+
+def _placeholder(processor: Any) -> str:
+    """Text that stands for an image in a prompt, before the processor has seen it."""
+    return str(getattr(processor, "image_placeholder_token", None) or processor.image_token)
 
 
 def _wrapping(config: Any, tokenizer: Any) -> tuple[str, str]:
     """Tokens around an image that the processor leaves to the prompt (Qwen2-VL and its kin)."""
-    ids = [getattr(config, f"vision_{end}_token_id", None) for end in ("start", "end")]
-    if None in ids:
-        return "", ""
-    before, behind = tokenizer.convert_ids_to_tokens(ids)
-    return (before, behind) if before and behind else ("", "")
+    for kind in ("vision", "image"):
+        ids = [getattr(config, f"{kind}_{end}_token_id", None) for end in ("start", "end")]
+        if None not in ids:
+            before, behind = tokenizer.convert_ids_to_tokens(ids)
+            return (before, behind) if before and behind else ("", "")
+    return "", ""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from inlay_shard.attention import PAGED, attach, register
 from inlay_shard.cache import AttentionLayer
 from inlay_shard.errors import ModelRefused
 from inlay_shard.network import Network
+from inlay_shard.view import View
 
 NUM_TOKENS = 24
 """Tokens of the probe."""
@@ -37,13 +39,15 @@ class _Recorder:
         scale: float,
         sliding_window: int | None,
         softcap: float | None,
+        sinks: Tensor | None,
     ) -> Tensor:
         self.num_calls += 1
         self.sliding_window, self.softcap = sliding_window, softcap
-        if key.shape != value.shape or key.shape[-1] != query.shape[-1]:
-            raise ModelRefused("its queries, keys and values differ in size, not supported")
+        if key.shape[:2] != value.shape[:2] or len(key) != len(query):
+            raise ModelRefused("its queries, keys and values differ in number, not supported")
+        head_size = max(key.shape[-1], value.shape[-1])
         self.layer = AttentionLayer(
-            module=self.module, num_kv_heads=key.shape[1], head_size=key.shape[2]
+            module=self.module, num_kv_heads=key.shape[1], head_size=head_size
         )
         query, key, value = (entry.transpose(0, 1).unsqueeze(0) for entry in (query, key, value))
         output = functional.scaled_dot_product_attention(
@@ -63,10 +67,15 @@ def probe_tokens(network: Network, num_tokens: int = NUM_TOKENS) -> tuple[Tensor
 
 @torch.inference_mode()
 def reference_logits(network: Network) -> Tensor:
-    """Logits (NUM_TOKENS, vocab_size) of the probe under the model's own attention."""
-    token_ids, positions = probe_tokens(network)
-    keep = torch.arange(len(token_ids), device=network.device)
-    return network.logits(token_ids, positions, keep)
+    """Logits (NUM_TOKENS, vocab_size) of the probe by the model's own attention and positions."""
+    token_ids, _ = probe_tokens(network)
+    named: dict[str, Any] = {}
+    if network.view is View.PROMPT:  # such a model sees all of a text too, as long as none is known
+        square = torch.ones(len(token_ids), len(token_ids), dtype=torch.bool)
+        named["attention_mask"] = square.tril()[None, None].to(network.device)
+    output: Any = network.model(input_ids=token_ids.unsqueeze(0), use_cache=False, **named)
+    logits: Tensor = output.logits[0]
+    return logits
 
 
 @torch.inference_mode()
@@ -129,13 +138,13 @@ def check_equal(reference: Tensor, ours: Tensor, dtype: torch.dtype) -> None:
 
 
 @contextmanager
-def refusing_crashes() -> Iterator[None]:
-    """Within, a crash of the modelling code is a ModelRefused."""
+def refusing_crashes(what: str) -> Iterator[None]:
+    """Within, a crash of the modelling code is a ModelRefused. what: the model is tried with."""
     try:
         yield
     except ModelRefused:
         raise
     except Exception as error:
         raise ModelRefused(
-            f"its modelling code fails with paged attention: {type(error).__name__}: {error}"
+            f"its modelling code fails with {what}: {type(error).__name__}: {error}"
         ) from error

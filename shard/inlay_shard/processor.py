@@ -3,13 +3,16 @@
 import hashlib
 import importlib
 import importlib.util
+import json
 import sys
 import types
 from pathlib import Path
 from typing import Any
 
+import transformers
 from transformers import AutoConfig, AutoImageProcessor, AutoProcessor, AutoTokenizer
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
+from transformers.utils.import_utils import DummyObject
 from transformers.video_processing_utils import VideoProcessorMixin
 
 _FILES = ("processor_config.json", "preprocessor_config.json", "tokenizer.json", "config.json")
@@ -46,7 +49,7 @@ def _has_torchvision() -> bool:
 def _load_without_video(folder: Path) -> Any:
     """A processor whose part for videos needs torchvision, without that part."""
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    known: Any = PROCESSOR_MAPPING[type(config)]
+    known = _processor_class(folder, config)
     get_arguments: Any = _arguments
     kind: Any = type(
         known.__name__,
@@ -58,6 +61,27 @@ def _load_without_video(folder: Path) -> Any:
     )
     _provide_num2words(known)
     return kind.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+
+
+def _processor_class(folder: Path, config: Any) -> Any:
+    """The processor of a model type, past the stand-in that says that torchvision is missing."""
+    known: Any = _named_processor_class(folder)
+    if known is None and type(config) in PROCESSOR_MAPPING:
+        known = PROCESSOR_MAPPING[type(config)]
+    if known is None:
+        raise ValueError(f"transformers has no processor for models of type {config.model_type}")
+    if not isinstance(known, DummyObject):
+        return known
+    package = known.__name__.removesuffix("Processor").lower()
+    module = importlib.import_module(f"transformers.models.{package}.processing_{package}")
+    return getattr(module, known.__name__)
+
+
+def _named_processor_class(folder: Path) -> Any | None:
+    """What the model folder itself names."""
+    path = folder / "processor_config.json"
+    settings = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return getattr(transformers, settings.get("processor_class") or "", None)
 
 
 class _NoVideo(VideoProcessorMixin):

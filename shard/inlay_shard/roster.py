@@ -27,9 +27,12 @@ class Roster:
         block_size: int,
         num_embeddings: int,
         image_token_id: int | None,
+        images_reach_behind: bool,
+        needs_images: bool,
     ) -> None:
         """constraints: None on ranks other than 0. Token ids are below `num_embeddings`, except
-        for the placeholder of images."""
+        for the placeholder of images. images_reach_behind: images change the positions of what is
+        behind them, or what it sees. needs_images: no prompt may be without."""
         self._features = features
         self._constraints = constraints
         self._ranks = ranks
@@ -37,6 +40,8 @@ class Roster:
         self._block_size = block_size
         self._num_embeddings = num_embeddings
         self._image_token_id = image_token_id
+        self._images_reach_behind = images_reach_behind
+        self._needs_images = needs_images
         self._sequences: dict[int, RunningSequence] = {}
         self._row_ids: Sequence[int] = ()
 
@@ -94,6 +99,15 @@ class Roster:
                 pb.RowFailure.KIND_INTERNAL,
                 f"{message.num_prompt_tokens} of {len(message.token_ids)} tokens are the prompt",
             )
+        if not 0 <= message.num_cached_tokens < len(message.token_ids):
+            raise RowFailed(
+                pb.RowFailure.KIND_INTERNAL,
+                f"{message.num_cached_tokens} of {len(message.token_ids)} tokens are cached",
+            )
+        if self._needs_images and not message.features_key:
+            raise RowFailed(
+                pb.RowFailure.KIND_INVALID, "this model answers only prompts with an image"
+            )
         self._check_token_ids(message.token_ids)
         matcher = None
         if message.HasField("grammar") and self._constraints is not None:
@@ -111,13 +125,22 @@ class Roster:
                 )
 
     def _find_features(self, message: pb.Sequence) -> Features | None:
-        if not message.features_key:
+        if not self._needs_features(message):
             return None
         if (features := self._features.get(message.features_key)) is None:
             raise features_missing()
-        if features.images.is_embedded:
-            features.check()
         return features
+
+    def _needs_features(self, message: pb.Sequence) -> bool:
+        """Whether tokens to be computed are images, or get their positions from images.
+
+        The same on every rank.
+        """
+        if not message.features_key:
+            return False
+        to_compute = message.token_ids[message.num_cached_tokens : message.num_prompt_tokens]
+        is_cached = message.num_cached_tokens > 0 and self._image_token_id not in to_compute
+        return self._images_reach_behind or not is_cached
 
     def _rows(self, step: pb.Step, outcome: Outcome) -> list[Row]:
         if step.HasField("rows"):
@@ -145,6 +168,9 @@ class Roster:
             return f"tokens [{row.start}, {row.end}) of {num_known} cannot be computed"
         if row.end > num_slots:
             return f"{row.end} tokens do not fit into {num_slots} slots"
+        features = row.sequence.features
+        if features is not None and features.cuts_image(row.end):
+            return f"a row that ends at {row.end} cuts an image, which is seen as a whole"
         if int(row.sequence.blocks.block_ids.max()) >= self._num_blocks:
             return f"a block id is not below {self._num_blocks}, the size of the pool"
         return ""

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from inlay_grammars.matcher import Matcher
 from inlay_proto import generate_pb2 as pb
+from inlay_shard.controls import SamplingRow
 from inlay_shard.features import Features
 from inlay_shard.penalties import PenaltyState
-from inlay_shard.sampler import SamplingRow
 
 
 class BlockTable:
@@ -66,7 +66,7 @@ class RunningSequence:
     def from_message(
         cls, message: pb.Sequence, features: Features | None, matcher: Matcher | None
     ) -> "RunningSequence":
-        """A sequence as it joins; nothing of it is computed."""
+        """A sequence as it joins, with the tokens computed that the router found cached."""
         token_ids = list(message.token_ids)
         prompt_ids = token_ids[: message.num_prompt_tokens]
         output_ids = token_ids[message.num_prompt_tokens :]
@@ -87,6 +87,7 @@ class RunningSequence:
             features=features,
             matcher=matcher,
             wants_prompt_logprobs=message.prompt_logprobs,
+            num_computed=message.num_cached_tokens,
         )
 
     def append(self, token_id: int) -> None:

@@ -1,6 +1,7 @@
 """The life of a shard's process: it listens, loads, serves, and leaves."""
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -13,21 +14,27 @@ import grpc
 import torch
 from transformers import AutoModelForImageTextToText
 
+from inlay_proto import generate_pb2 as pb
 from inlay_proto.generate_pb2_grpc import add_ShardServicer_to_server
 from inlay_shard import architecture
 from inlay_shard.config import ShardConfig
+from inlay_shard.embedding import Eyes
+from inlay_shard.encoder import Encoder, check_replicated
 from inlay_shard.engine import Engine
 from inlay_shard.errors import CONFIGURATION_ERROR, ModelRefused
-from inlay_shard.features import FeatureCache
+from inlay_shard.features import FeatureCache, default_cache_bytes
 from inlay_shard.image_workers import ImageWorkers
 from inlay_shard.images import ImageDesk
+from inlay_shard.network import Network
 from inlay_shard.parent import ParentWatch
 from inlay_shard.service import Served, ShardService
-from inlay_shard.startup import Ready, start
+from inlay_shard.startup import start
 from inlay_shard.worker import StepThread
 
 MAX_MESSAGE_BYTES = 256 << 20
 """A Prepare call carries images as their clients sent them."""
+_COLLECTOR_THRESHOLDS = (50_000, 20, 20)
+"""New objects before Python looks for cycles among them, and how often it looks further back."""
 GRACE_SECONDS = 1.0
 """How long running calls may take when the shard leaves."""
 
@@ -40,12 +47,12 @@ class Process:
         self._config = config
         self._loop = asyncio.get_running_loop()
         self._leaving: asyncio.Future[int] = self._loop.create_future()
-        self._features = FeatureCache(config.max_features_bytes)
+        self._features = FeatureCache()
         self._workers = workers
         self._watch = watch
         self._steps = StepThread(self._load, self._fail)
-        images = ImageDesk(self._workers, self._features, config.model)
-        self._service = ShardService(self._steps, images)
+        self._images = ImageDesk(self._workers, self._features, config.model)
+        self._service = ShardService(self._steps, self._images)
 
     async def run(self) -> int:
         """Serve until told to leave; the exit code."""
@@ -80,8 +87,30 @@ class Process:
         torch.set_num_threads(num_threads(config))
         asked = self._ask_for_images()
         ready = start(config, self._features, lambda: self._takes_images(asked), self._say)
-        self._loop.call_soon_threadsafe(self._serve, ready)
+        eyes = self._open_eyes(ready.network) if ready.facts.takes_images else None
+        calm_collector()
+        self._loop.call_soon_threadsafe(self._serve, ready.facts, eyes)
         return ready.engine
+
+    def _open_eyes(self, network: Network) -> Eyes:
+        check_replicated(network)
+        config = self._config
+        max_bytes = config.image_cache_bytes or default_cache_bytes(network.device)
+        self._features.max_bytes = max_bytes
+        num_workers = self._workers.num_workers
+        self._say(f"image cache of {max_bytes >> 20} MiB, image workers: {num_workers}")
+        encoder = Encoder(
+            network,
+            num_threads=self._num_encoder_threads,
+            max_batch_images=config.max_batch_images if config.num_shards == 1 else 1,
+        )
+        return Eyes(network=network, encoder=encoder)
+
+    def _num_encoder_threads(self) -> int:
+        """All while no step runs. Ranks must agree to the last bit, so theirs is a fixed number."""
+        most = num_threads(self._config)
+        is_alone = self._config.num_shards == 1 and self._steps.is_idle
+        return most if is_alone else max(1, most // 2)
 
     def _ask_for_images(self) -> Future[bool] | None:
         """Let a worker load the processor, if it does not do so already."""
@@ -101,9 +130,11 @@ class Process:
             self._say(f"serving text alone, as the image processor does not load: {error}")
             return False
 
-    def _serve(self, ready: Ready) -> None:
-        self._service.serve(Served(ready.facts, ready.network))
+    def _serve(self, facts: pb.ModelFacts, eyes: Eyes | None) -> None:
+        self._service.serve(Served(facts, eyes))
         say(self._config.rank, "ready")
+        if eyes is not None:
+            self._warming_up = asyncio.create_task(self._images.warm_up())
 
     def _say(self, words: str) -> None:
         self._service.status = words
@@ -117,6 +148,13 @@ class Process:
             traceback.print_exception(failure)
             exit_code = 1
         self._loop.call_soon_threadsafe(self._leave, exit_code)
+
+
+def calm_collector() -> None:
+    """What was loaded stays: leave it out, and look for cycles in what is new less often."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_COLLECTOR_THRESHOLDS)
 
 
 def say(rank: int, words: str) -> None:

@@ -9,9 +9,9 @@ import grpc
 
 from inlay_proto import generate_pb2 as pb
 from inlay_proto.generate_pb2_grpc import ShardServicer
+from inlay_shard.embedding import Eyes
 from inlay_shard.errors import PreparationRefused
 from inlay_shard.images import ImageDesk
-from inlay_shard.network import Network
 from inlay_shard.worker import StepThread
 
 
@@ -20,7 +20,8 @@ class Served:
     """What there is to serve once the model is loaded."""
 
     facts: pb.ModelFacts
-    network: Network
+    eyes: Eyes | None
+    """None when the model takes no images."""
 
 
 class ShardService(ShardServicer):
@@ -51,9 +52,9 @@ class ShardService(ShardServicer):
         """INVALID_ARGUMENT, with words for the client, when the prompt cannot be used."""
         served = await self._loaded(context)
         try:
-            if not served.facts.takes_images:
+            if served.eyes is None:
                 raise PreparationRefused(f"{served.facts.model_id} takes no images")
-            return await self._images.prepare(request, served.network)
+            return await self._images.prepare(request, served.eyes)
         except PreparationRefused as refusal:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(refusal))
             raise AssertionError("abort raises") from refusal

@@ -1,23 +1,29 @@
 """From a configuration to an engine that is ready for steps."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 
 import inlay_kernels
-from inlay_kernels import AttentionBatch, Kernels
+from inlay_kernels import Kernels
 from inlay_proto import generate_pb2 as pb
 from inlay_shard import facts, probe
-from inlay_shard.architecture import text_config
-from inlay_shard.cache import KVPool, bytes_per_block, choose_num_blocks, step_bytes
-from inlay_shard.config import ShardConfig
+from inlay_shard.cache import AttentionLayer, KVPool, bytes_per_block, choose_num_blocks
+from inlay_shard.config import DEFAULT_STEP_TOKENS, ShardConfig
 from inlay_shard.constraints import Constraints
+from inlay_shard.encoder import MAX_BATCH_VALUES
 from inlay_shard.engine import Engine
+from inlay_shard.errors import naming_type
 from inlay_shard.features import FeatureCache
+from inlay_shard.image_probe import prove_images
+from inlay_shard.memory import measured
 from inlay_shard.model import Report, choose_device, load, quiet
 from inlay_shard.network import Network
 from inlay_shard.parallel import Ranks, join
+from inlay_shard.sample import largest_num_pixels, num_pixels, sample
+from inlay_shard.tower import FusedTower, fuse, stream_head
+from inlay_shard.trial import largest_step_bytes, one_row
 
 
 @dataclass(frozen=True)
@@ -51,8 +57,12 @@ def start(
     report("loading weights")
     network = load(config, device, report)
     kernels = inlay_kernels.select(device)
-    with probe.refusing_crashes(), quiet():
-        pool, vocab_size = _fit_attention(network, kernels, config, ranks, report)
+    has_images = takes_images()
+    with naming_type(network.config.model_type), quiet():
+        with probe.refusing_crashes("pictures"):
+            image_bytes = _try_images(network, config, report) if has_images else 0
+        with probe.refusing_crashes("a text alone"):
+            pool, vocab_size = _fit_attention(network, kernels, config, ranks, image_bytes, report)
         texts = facts.read_texts(config.model)
     eos_token_ids = facts.eos_token_ids(network, texts)
     constraints = None
@@ -71,27 +81,54 @@ def start(
     )
     engine.warm_up()
     told = facts.describe(
-        config, network, pool, texts, vocab_size=vocab_size, takes_images=takes_images()
+        config, network, pool, texts, vocab_size=vocab_size, takes_images=has_images
     )
     return Ready(engine, network, told)
 
 
+def _try_images(network: Network, config: ShardConfig, report: Report) -> int:
+    """Prove that images reach the text tower; about what embedding the most at a time takes."""
+    report("trying a prompt with pictures")
+    prepared = sample(config.model)
+    network.view = prove_images(network, prepared)
+    names = network.pixel_names(prepared.inputs)
+    pixels = {name: torch.from_numpy(prepared.inputs[name]) for name in names}
+    with torch.inference_mode(), measured(network.device) as peak:
+        network.encode_images(pixels)
+    largest = max(largest_num_pixels(config.model), MAX_BATCH_VALUES[network.device.type])
+    return peak.num_bytes * largest // max(1, num_pixels(prepared))
+
+
 def _fit_attention(
-    network: Network, kernels: Kernels, config: ShardConfig, ranks: Ranks, report: Report
+    network: Network,
+    kernels: Kernels,
+    config: ShardConfig,
+    ranks: Ranks,
+    image_bytes: int,
+    report: Report,
 ) -> tuple[KVPool, int]:
     """Our attention in the text tower, proven; its pool, and the width of the logits."""
     report("fitting attention")
     reference = probe.reference_logits(network)
     layers = probe.install(network)
-    if network.device.type == "cpu" and ranks.num_ranks == 1:
-        inlay_kernels.pack_linears(network.model)
+    fused = _pack(network, layers, report) if ranks.num_ranks == 1 else None
     num_blocks = config.num_blocks
     if num_blocks is None:
-        block_bytes = bytes_per_block(layers, config.block_size, network.dtype)
-        text = text_config(network.config)
-        reserved_bytes = step_bytes(text, config.max_batch_tokens, network.dtype)
+        report("trying the largest step")
+        num_tokens = config.max_batch_tokens or DEFAULT_STEP_TOKENS[network.device.type]
+        step_bytes = largest_step_bytes(
+            network,
+            kernels,
+            layers,
+            vocab_size=reference.shape[1],
+            num_tokens=num_tokens,
+            block_size=config.block_size,
+        )
         num_blocks = choose_num_blocks(
-            block_bytes, config.block_size, network.device, reserved_bytes=reserved_bytes
+            bytes_per_block(layers, config.block_size, network.dtype),
+            config.block_size,
+            network.device,
+            reserved_bytes=step_bytes + image_bytes,
         )
         num_blocks = int(ranks.least(torch.tensor([num_blocks])).item())
     pool = KVPool(
@@ -104,8 +141,27 @@ def _fit_attention(
     )
     num_tokens = min(len(reference), num_blocks * config.block_size)
     ours = _paged_logits(network, pool, num_tokens)
+    if fused is not None and not fused.agrees(reference[:num_tokens], ours):
+        fused.undo()
+        inlay_kernels.pack_linears(network.model)
+        ours = _paged_logits(network, pool, num_tokens)
     probe.check_equal(reference[:num_tokens], ours, network.dtype)
     return pool, reference.shape[1]
+
+
+def _pack(network: Network, layers: Sequence[AttentionLayer], report: Report) -> FusedTower | None:
+    """On the CPU, lay weights out for it: a text tower of the common kind as a whole, and layer by
+    layer what is left of the model."""
+    if network.device.type != "cpu":
+        return None
+    fused = None
+    if not network.adds_behind_layers:
+        fused = fuse(network, [layer.module for layer in layers])
+    if fused is not None:
+        report("compiling the text tower")
+        stream_head(network)
+    inlay_kernels.pack_linears(network.model)
+    return fused
 
 
 @torch.inference_mode()
@@ -115,20 +171,7 @@ def _paged_logits(network: Network, pool: KVPool, num_tokens: int) -> torch.Tens
     cuts = sorted({0, num_tokens // 2, num_tokens - 1, num_tokens})
     pieces = []
     for start, end in zip(cuts[:-1], cuts[1:], strict=True):
-        pool.current.batch = _one_row(start, end, pool).to(network.device)
+        pool.current.batch = one_row(start, end, pool).to(network.device)
         keep = torch.arange(end - start, device=network.device)
         pieces.append(network.logits(token_ids[start:end], positions[:, start:end], keep))
     return torch.cat(pieces)
-
-
-def _one_row(start: int, end: int, pool: KVPool) -> AttentionBatch:
-    """Tokens [start, end) of a sequence in the last blocks of the pool, highest first."""
-    num_blocks = -(-end // pool.block_size)
-    table = torch.arange(pool.num_blocks - 1, pool.num_blocks - 1 - num_blocks, -1)
-    own = torch.arange(start, end)
-    return AttentionBatch(
-        row_starts=torch.tensor([0, end - start], dtype=torch.int32),
-        context_lengths=torch.tensor([end], dtype=torch.int32),
-        block_tables=table.to(torch.int32).unsqueeze(0),
-        slots=table[own // pool.block_size] * pool.block_size + own % pool.block_size,
-    )

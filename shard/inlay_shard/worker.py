@@ -1,11 +1,16 @@
 """The thread that runs steps, apart from the loop that moves messages."""
 
+import math
 import queue
 import threading
+import time
 from collections.abc import Callable
 from typing import Protocol
 
 from inlay_proto import generate_pb2 as pb
+
+IDLE_SECONDS = 0.25
+"""Between the last step and the moment from which on none is expected to follow at once."""
 
 
 class RunsSteps(Protocol):
@@ -34,6 +39,7 @@ class StepThread:
         self._load = load
         self._on_failure = on_failure
         self._tasks: queue.SimpleQueue[Callable[[RunsSteps], None]] = queue.SimpleQueue()
+        self._last_active = 0.0
         self._thread = threading.Thread(target=self._run, name="steps", daemon=True)
 
     def start(self) -> None:
@@ -48,10 +54,18 @@ class StepThread:
         """Forget every sequence, behind the steps submitted before, which all ranks still run."""
         self._tasks.put(lambda engine: engine.reset())
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no step has run for a while; for any thread."""
+        return time.monotonic() - self._last_active > IDLE_SECONDS
+
     def _run(self) -> None:
         try:
             engine = self._load()
             while True:
-                self._tasks.get()(engine)
+                task = self._tasks.get()
+                self._last_active = math.inf
+                task(engine)
+                self._last_active = time.monotonic()
         except BaseException as failure:
             self._on_failure(failure)

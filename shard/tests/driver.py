@@ -12,13 +12,17 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from PIL import Image
-from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
 from inlay_proto import generate_pb2 as pb
+from inlay_shard.architecture import auto_class, read_config
 from inlay_shard.config import ShardConfig
+from inlay_shard.embedding import Eyes
+from inlay_shard.encoder import Encoder
 from inlay_shard.features import FeatureCache
 from inlay_shard.images import ImageDesk
-from inlay_shard.preparation import Piece, Prepared, load_preparer
+from inlay_shard.preparation import Expansion, Prepared, load_preparer
+from inlay_shard.recipe import Piece, Recipe
+from inlay_shard.splice_proof import prove
 from inlay_shard.startup import Ready, start
 
 BLOCK_SIZE = 8
@@ -27,13 +31,26 @@ BLOCK_SIZE = 8
 class InlineWorkers:
     """Prepares images in this process."""
 
-    def __init__(self, folder: Path) -> None:
-        self._preparer = load_preparer(folder)
+    num_workers = 1
 
-    async def prepare(self, pieces: Sequence[Piece], add_special_tokens: bool) -> Prepared:
+    def __init__(self, folder: Path) -> None:
+        preparer = load_preparer(folder)
+        assert preparer is not None
+        self._preparer = preparer
+
+    async def recipe(self) -> Recipe:
+        """As `ImageWorkers.recipe`."""
+        return prove(self._preparer)
+
+    async def expand(self, image: bytes) -> tuple[Expansion, float]:
+        """As `ImageWorkers.expand`."""
+        return self._preparer.expand(image), 0.0
+
+    async def prepare(
+        self, pieces: Sequence[Piece], add_special_tokens: bool
+    ) -> tuple[Prepared, float]:
         """As `ImageWorkers.prepare`."""
-        assert self._preparer is not None
-        return self._preparer.prepare(pieces, add_special_tokens)
+        return self._preparer.prepare(pieces, add_special_tokens), 0.0
 
 
 @dataclass
@@ -44,6 +61,7 @@ class Shard:
     ready: Ready
     features: FeatureCache
     desk: ImageDesk | None
+    eyes: Eyes
 
     @property
     def facts(self) -> pb.ModelFacts:
@@ -53,7 +71,7 @@ class Shard:
     def prepare(self, pieces: Sequence[Piece]) -> pb.PrepareReply:
         """The prompt of text and encoded images."""
         assert self.desk is not None
-        return asyncio.run(self.desk.prepare(prepare_request(pieces), self.ready.network))
+        return asyncio.run(self.desk.prepare(prepare_request(pieces), self.eyes))
 
     def run(self, step: pb.Step) -> pb.StepResult:
         """One step."""
@@ -93,9 +111,10 @@ def start_shard(folder: Path, *, takes_images: bool = False, **options: Any) -> 
     config = ShardConfig(model=folder, model_id=folder.name, address="", **settings)
     features = FeatureCache(1 << 24)
     ready = start(config, features, lambda: takes_images, lambda words: None)
-    workers: Any = InlineWorkers(folder) if takes_images else None
-    desk = ImageDesk(workers, features, folder) if takes_images else None
-    return Shard(folder, ready, features, desk)
+    encoder = Encoder(ready.network, num_threads=lambda: 1, max_batch_images=8)
+    eyes = Eyes(network=ready.network, encoder=encoder)
+    desk = ImageDesk(InlineWorkers(folder), features, folder) if takes_images else None
+    return Shard(folder, ready, features, desk, eyes)
 
 
 @dataclass
@@ -105,6 +124,8 @@ class Running:
     message: pb.Sequence
     num_computed: int = 0
     block_ids: list[int] = field(default_factory=list)
+    num_shared_blocks: int = 0
+    """Blocks at the front that belong to another sequence."""
     output_ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     prompt_logprobs: dict[int, float] = field(default_factory=dict)
@@ -112,6 +133,14 @@ class Running:
     ending: int | None = None
     failure: pb.RowFailure | None = None
     is_known: bool = False
+    places: Sequence[pb.ImagePlace] = ()
+
+    def behind_image(self, end: int) -> int:
+        """The end of the image that a row up to `end` would cut, else `end`."""
+        for place in self.places:
+            if place.start < end < place.start + place.length:
+                return place.start + place.length
+        return end
 
     @property
     def num_tokens(self) -> int:
@@ -138,16 +167,32 @@ class Driver:
         self._random.shuffle(self._free)
         self._leaving: list[int] = []
 
-    def add(self, token_ids: Sequence[int], max_new_tokens: int = 12, **others: Any) -> Running:
-        """A sequence that joins with the next step."""
+    def add(
+        self,
+        token_ids: Sequence[int],
+        max_new_tokens: int = 12,
+        *,
+        shared: Sequence[int] = (),
+        places: Sequence[pb.ImagePlace] = (),
+        **others: Any,
+    ) -> Running:
+        """A sequence that joins with the next step.
+
+        shared: full blocks of a running sequence that begins with the same tokens.
+        places: of images, which are not cut if the model says so.
+        """
+        num_cached_tokens = len(shared) * BLOCK_SIZE
         message = pb.Sequence(
             sequence_id=len(self.sequences) + 1,
             token_ids=token_ids,
             num_prompt_tokens=len(token_ids),
             max_new_tokens=max_new_tokens,
+            num_cached_tokens=num_cached_tokens,
             **others,
         )
-        self.sequences[message.sequence_id] = Running(message)
+        self.sequences[message.sequence_id] = Running(
+            message, num_cached_tokens, list(shared), len(shared), places=places
+        )
         return self.sequences[message.sequence_id]
 
     def preempt(self, running: Running) -> None:
@@ -160,6 +205,7 @@ class Driver:
         message.sequence_id = old.sequence_id + 1000
         del message.token_ids[old.num_prompt_tokens :]
         message.token_ids.extend(running.output_ids)
+        message.num_cached_tokens = 0
         running.message, running.num_computed, running.is_known = message, 0, False
         self.sequences[message.sequence_id] = running
 
@@ -182,15 +228,21 @@ class Driver:
             self.step()
 
     def _plan(self, running: Running, step: pb.Step) -> None:
+        grown: list[int] = []
         if not running.is_known:
             step.joining.append(running.message)
             running.is_known = True
-        num_tokens = min(self._chunk, running.num_tokens - running.num_computed)
+            grown += running.block_ids
+        end = min(running.num_computed + self._chunk, running.num_tokens)
+        if self.shard.facts.bidirectional_images:
+            end = running.behind_image(end)
+        num_tokens = end - running.num_computed
         num_blocks = -(-(running.num_computed + num_tokens) // BLOCK_SIZE)
-        grown = [self._free.pop() for _ in range(num_blocks - len(running.block_ids))]
+        new = [self._free.pop() for _ in range(num_blocks - len(running.block_ids))]
+        grown += new
         if grown:
             step.growths.add(sequence_id=running.message.sequence_id, block_ids=grown)
-            running.block_ids += grown
+            running.block_ids += new
         step.rows.sequence_ids.append(running.message.sequence_id)
         step.rows.num_tokens.append(num_tokens)
         running.num_computed += num_tokens
@@ -220,9 +272,9 @@ class Driver:
         """Blocks go back to be used again at once."""
         if running.is_known and not running.is_over:
             self._leaving.append(running.message.sequence_id)
-        self._free += running.block_ids
+        self._free += running.block_ids[running.num_shared_blocks :]
         self._random.shuffle(self._free)
-        running.block_ids = []
+        running.block_ids, running.num_shared_blocks = [], 0
 
 
 def picture(seed: int, width: int = 48, height: int = 40) -> bytes:
@@ -238,7 +290,7 @@ class Reference:
     """`transformers` generate on the same folder, float32, greedy, one prompt at a time."""
 
     def __init__(self, folder: Path, *, takes_images: bool = False) -> None:
-        auto: Any = AutoModelForImageTextToText if takes_images else AutoModelForCausalLM
+        auto = auto_class(read_config(folder))
         self.model = auto.from_pretrained(folder, dtype=torch.float32).eval()
         self._preparer = load_preparer(folder) if takes_images else None
 

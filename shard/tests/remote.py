@@ -15,7 +15,7 @@ from driver import BLOCK_SIZE, prepare_request
 
 from inlay_proto import generate_pb2 as pb
 from inlay_proto.generate_pb2_grpc import ShardStub
-from inlay_shard.preparation import Piece
+from inlay_shard.recipe import Piece
 
 READY_SECONDS = 240
 
@@ -93,9 +93,12 @@ class RemoteShard:
         self._streams = [Stream(rank.stub) for rank in ranks]
 
     def prepare(self, pieces: Sequence[Piece]) -> pb.PrepareReply:
-        """On every rank; all must answer the same."""
+        """On every rank; all must answer the same, but for the time that they took."""
         request = prepare_request(pieces)
-        first, *others = (rank.stub.Prepare(request) for rank in self.ranks)
+        replies = [rank.stub.Prepare(request) for rank in self.ranks]
+        for one in replies:
+            one.ClearField("timings")
+        first, *others = replies
         assert all(other == first for other in others)
         reply: pb.PrepareReply = first
         return reply

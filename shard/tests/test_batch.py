@@ -5,7 +5,7 @@ import torch
 
 from inlay_proto import generate_pb2 as pb
 from inlay_shard.batch import Row, flatten
-from inlay_shard.features import Features, Images, Placement
+from inlay_shard.features import EmbeddedImage, Features, Placement
 from inlay_shard.sequence import BlockTable, RunningSequence
 
 CPU = torch.device("cpu")
@@ -36,11 +36,10 @@ def test_a_prefill_beside_a_decode() -> None:
 
 
 def test_images_stand_at_their_places_of_the_batch() -> None:
-    images = Images({})
-    images.embed(lambda _: torch.tensor([[1.0], [2.0], [3.0]]))
+    image = EmbeddedImage(embeddings=torch.tensor([[1.0], [2.0], [3.0]]))
     positions = np.array([[0, 1, 1, 1, 2]] * 3, np.int64)
     placement = Placement(places=np.array([1, 2, 3], np.int64), prompt_positions=positions)
-    seen = row([5, 9, 9, 9, 6], [0, 1], 2, Features(images, placement))
+    seen = row([5, 9, 9, 9, 6], [0, 1], 2, Features([image], placement))
     batch = flatten([row([30], [3], 0), seen], block_size=4, num_axes=3, device=CPU)
     assert batch.position_ids.tolist() == [[0, 1, 1, 2]] * 3
     assert batch.image_places.tolist() == [1, 2]

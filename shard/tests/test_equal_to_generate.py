@@ -9,7 +9,7 @@ from driver import Driver, Reference, Running, Shard, picture, start_shard
 from tiny_models import FAMILIES, TAKE_IMAGES, make_tiny
 
 from inlay.model_folder import EMBEDDED_MODEL
-from inlay_shard.preparation import Piece
+from inlay_shard.recipe import Piece
 
 
 @dataclass

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inlay_shard.penalties import PenaltyState, penalise
+from inlay_shard.penalties import PenaltyState, add_biases, penalise
 
 VOCAB_SIZE = 40
 TokenIds = st.lists(st.integers(0, VOCAB_SIZE - 1), max_size=30)
@@ -20,7 +20,12 @@ def state_of(prompt_ids: list[int], output_ids: list[int]) -> PenaltyState:
 
 
 def penalised(
-    logits: torch.Tensor, prompt_ids: list[int], output_ids: list[int], rep: float, freq: float
+    logits: torch.Tensor,
+    prompt_ids: list[int],
+    output_ids: list[int],
+    rep: float,
+    freq: float,
+    presence: float,
 ) -> torch.Tensor:
     """The definition, one token at a time."""
     expected = logits.clone()
@@ -28,7 +33,7 @@ def penalised(
         value = expected[token_id]
         expected[token_id] = value / rep if value > 0 else value * rep
     for token_id, count in Counter(output_ids).items():
-        expected[token_id] -= freq * count
+        expected[token_id] -= freq * count + presence
     return expected
 
 
@@ -38,20 +43,26 @@ def penalised(
     output_ids=TokenIds,
     rep=st.floats(0.5, 2.0),
     freq=st.floats(-2.0, 2.0),
+    presence=st.floats(-2.0, 2.0),
     seed=st.integers(0, 1000),
 )
 def test_penalties_equal_their_definition(
-    prompt_ids: list[int], output_ids: list[int], rep: float, freq: float, seed: int
+    prompt_ids: list[int],
+    output_ids: list[int],
+    rep: float,
+    freq: float,
+    presence: float,
+    seed: int,
 ) -> None:
     logits = torch.randn(2, VOCAB_SIZE, generator=torch.Generator().manual_seed(seed))
     expected = torch.stack(
         [
-            penalised(logits[0], prompt_ids, output_ids, rep, freq),
-            penalised(logits[1], output_ids, prompt_ids, 1.0, -freq),
+            penalised(logits[0], prompt_ids, output_ids, rep, freq, presence),
+            penalised(logits[1], output_ids, prompt_ids, 1.0, -freq, 0.0),
         ]
     )
     states = [state_of(prompt_ids, output_ids), state_of(output_ids, prompt_ids)]
-    penalise(logits, states, [rep, 1.0], [freq, -freq])
+    penalise(logits, states, [rep, 1.0], [freq, -freq], [presence, 0.0])
     torch.testing.assert_close(logits, expected)
 
 
@@ -78,5 +89,20 @@ def test_the_arrays_outgrow_their_first_size() -> None:
 
 def test_an_empty_sequence_is_not_penalised() -> None:
     logits = torch.ones(1, 3)
-    penalise(logits, [PenaltyState()], [2.0], [2.0])
+    penalise(logits, [PenaltyState()], [2.0], [2.0], [2.0])
     assert logits.tolist() == [[1.0, 1.0, 1.0]]
+
+
+Biases = st.dictionaries(st.integers(0, VOCAB_SIZE - 1), st.floats(-100, 100), max_size=5)
+
+
+@settings(max_examples=25, deadline=None)
+@given(rows=st.lists(Biases, min_size=1, max_size=4))
+def test_each_row_gets_its_own_biases(rows: list[dict[int, float]]) -> None:
+    logits = torch.randn(len(rows), VOCAB_SIZE, generator=torch.Generator().manual_seed(0))
+    expected = logits.clone()
+    for index, biases in enumerate(rows):
+        for token_id, bias in biases.items():
+            expected[index, token_id] += bias
+    add_biases(logits, [list(row) for row in rows], [list(row.values()) for row in rows])
+    torch.testing.assert_close(logits, expected)

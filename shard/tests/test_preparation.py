@@ -1,17 +1,12 @@
-"""Prompts with images through processors of several families, and the processes that do it."""
+"""Prompts with images through processors of several families, alone and whole."""
 
-import asyncio
-import os
-import signal
 from pathlib import Path
 
-import numpy as np
 import pytest
 from driver import picture
 from tiny_models import IDS, make_tiny
 
 from inlay_shard.errors import PreparationRefused
-from inlay_shard.image_workers import ImageWorkers
 from inlay_shard.preparation import Preparer, load_preparer
 from inlay_shard.processor import settings_digest
 
@@ -46,7 +41,7 @@ def test_the_same_image_alone_takes_as_many_places(preparer: Preparer) -> None:
 
 
 def test_placeholder_in_the_text_is_refused(preparer: Preparer) -> None:
-    token = preparer._image_token
+    token = preparer.recipe.image_token
     with pytest.raises(PreparationRefused, match="the text contains"):
         preparer.prepare([f"a {token}", picture(1)], True)
 
@@ -71,16 +66,3 @@ def test_settings_name_what_the_processor_makes(tmp_path: Path) -> None:
 
 def test_text_models_have_no_preparer(tmp_path: Path) -> None:
     assert load_preparer(make_tiny("llama", tmp_path)) is None
-
-
-def test_worker_that_dies_is_replaced(tmp_path: Path) -> None:
-    workers = ImageWorkers(make_tiny("llava", tmp_path), 1)
-    try:
-        assert workers.ask_takes_images().result(120)
-        assert workers._pool is not None
-        for process_id in list(workers._pool._processes or {}):
-            os.kill(process_id, signal.SIGKILL)
-        prepared = asyncio.run(workers.prepare([picture(1), "?"], True))
-        assert np.array_equal(prepared.places, np.arange(16))
-    finally:
-        workers.stop()

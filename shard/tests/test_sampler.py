@@ -1,5 +1,7 @@
 """The sampler: order of its steps, and a row that never depends on its neighbours."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from hypothesis import given, settings
@@ -7,8 +9,9 @@ from hypothesis import strategies as st
 
 import inlay_kernels
 from inlay_proto import generate_pb2 as pb
+from inlay_shard.controls import SamplingRow
 from inlay_shard.penalties import PenaltyState
-from inlay_shard.sampler import Choice, RowMasks, Sampler, SamplingRow
+from inlay_shard.sampler import Choice, RowMasks, Sampler
 
 VOCAB_SIZE = 97
 SAMPLER = Sampler(VOCAB_SIZE, "cpu", inlay_kernels.select("cpu"))
@@ -50,8 +53,15 @@ def optional(values: st.SearchStrategy[float]) -> st.SearchStrategy[float | None
     return st.none() | values
 
 
+def sampling_of(logit_bias: dict[int, float], **controls: Any) -> pb.Sampling:
+    return pb.Sampling(
+        biased_token_ids=list(logit_bias), token_biases=list(logit_bias.values()), **controls
+    )
+
+
 Samplings = st.builds(
-    pb.Sampling,
+    sampling_of,
+    logit_bias=st.dictionaries(st.integers(0, VOCAB_SIZE - 1), st.floats(-9, 9), max_size=3),
     do_sample=st.booleans(),
     temperature=optional(st.floats(0.1, 5.0)),
     top_k=st.none() | st.integers(1, 200),
@@ -59,6 +69,7 @@ Samplings = st.builds(
     typical_p=optional(st.floats(0.05, 0.95)),
     repetition_penalty=optional(st.floats(0.5, 2.0)),
     frequency_penalty=optional(st.floats(-2.0, 2.0)),
+    presence_penalty=optional(st.floats(-2.0, 2.0)),
     seed=st.integers(0, 2**64 - 1),
     watermark=st.booleans(),
 )
@@ -164,6 +175,30 @@ def test_frequency_penalty_spares_the_prompt() -> None:
     logits[0, 10] = 0.5
     frequent = pb.Sampling(frequency_penalty=2.0)
     assert only(SAMPLER.choose(logits, [row(frequent, prompt_ids=(10, 10))])) == 10
+
+
+def test_presence_penalty_counts_once() -> None:
+    logits = torch.zeros(1, VOCAB_SIZE)
+    logits[0, [10, 20]] = torch.tensor([3.0, 2.0])
+    present = pb.Sampling(presence_penalty=0.6)
+    assert only(SAMPLER.choose(logits, [row(present, output_ids=(10,) * 5)])) == 10
+    present = pb.Sampling(presence_penalty=1.2)
+    assert only(SAMPLER.choose(logits, [row(present, output_ids=(10,))])) == 20
+    assert only(SAMPLER.choose(logits, [row(present, prompt_ids=(10,))])) == 10
+
+
+def test_a_bias_makes_and_forbids_choices_of_its_row_alone() -> None:
+    logits = torch.zeros(3, VOCAB_SIZE)
+    logits[:, 10] = 1.0
+    made, forbidden = sampling_of({33: 100.0}), sampling_of({10: -100.0, 7: 0.5})
+    choice = SAMPLER.choose(logits, [row(made), row(), row(forbidden)])
+    assert choice.token_ids.tolist() == [33, 10, 7]
+
+
+def test_a_bias_cannot_break_a_grammar() -> None:
+    masks = RowMasks(row_indices=[0], packed=packed({4, 5}))
+    biased = sampling_of({33: 100.0, 5: 1.0})
+    assert only(SAMPLER.choose(random_logits(1) * 0, [row(biased)], masks)) == 5
 
 
 def test_a_penalty_state_is_carried_from_step_to_step() -> None:

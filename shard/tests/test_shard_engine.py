@@ -219,12 +219,20 @@ def test_logprobs(shard: Shard, folder: Path, chunk: int) -> None:
 
 
 def test_sampled_text_is_the_same_alone_and_in_a_crowd(driver: Driver) -> None:
-    sampling = pb.Sampling(do_sample=True, temperature=1.5, seed=11)
+    """Byte for byte, log-probabilities too, among 31 others of many lengths."""
+    sampling = pb.Sampling(do_sample=True, temperature=1.3, top_p=0.95, seed=77)
     alone = driver.add(PROMPT, sampling=sampling)
     driver.run()
-    crowd = [driver.add(PROMPT, sampling=sampling)] + [driver.add([60 + n]) for n in range(5)]
+    others = [pb.Sampling(do_sample=n % 2 == 0, seed=n) for n in range(31)]
+    crowd = [
+        driver.add([60 + n] * (1 + n % 7), sampling=other, max_new_tokens=5 + n % 9)
+        for n, other in enumerate(others)
+    ]
+    again = driver.add(PROMPT, sampling=sampling)
     driver.run()
-    assert crowd[0].output_ids == alone.output_ids
+    assert all(one.failure is None for one in crowd)
+    assert again.output_ids == alone.output_ids
+    assert again.logprobs == pytest.approx(alone.logprobs, abs=1e-5)
 
 
 def test_timings_are_told(driver: Driver) -> None:

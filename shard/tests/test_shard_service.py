@@ -12,7 +12,7 @@ from remote import Rank, RemoteShard, Stream, start_ranks
 from tiny_models import make_tiny
 
 from inlay_proto import generate_pb2 as pb
-from inlay_shard.preparation import Piece
+from inlay_shard.recipe import Piece
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def test_health_and_facts(rank: Rank) -> None:
 
 def test_start_says_what_it_does_and_nothing_else(rank: Rank) -> None:
     assert all(line.startswith("shard 0: ") for line in rank.lines)
-    assert len(rank.lines) < 8
+    assert len(rank.lines) < 12
 
 
 def test_answers_about_an_image(rank: Rank, folder: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from inlay_shard import cache
+from inlay_shard import cache, memory
 from inlay_shard.cache import AttentionLayer, bytes_per_block, choose_num_blocks
 from inlay_shard.config import ShardConfig, parse_arguments
 from inlay_shard.errors import ModelRefused
@@ -70,13 +70,13 @@ def test_pool_fits_into_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     layers = [AttentionLayer(module=torch.nn.Identity(), num_kv_heads=2, head_size=8)] * 3
     block_bytes = bytes_per_block(layers, 16, torch.bfloat16)
     assert block_bytes == 3 * 2 * 2 * 8 * 16 * 2
-    monkeypatch.setattr(cache, "_available_memory", lambda: 400 * block_bytes)
+    monkeypatch.setattr(memory, "available_memory", lambda: 400 * block_bytes)
     assert choose_num_blocks(block_bytes, 16, CPU) == 100
-    reserved = choose_num_blocks(block_bytes, 16, CPU, reserved_bytes=99 * block_bytes)
+    reserved = choose_num_blocks(block_bytes, 16, CPU, reserved_bytes=396 * block_bytes)
     assert reserved == 1
     with pytest.raises(ModelRefused, match="choose a smaller --block-size"):
-        choose_num_blocks(block_bytes, 16, CPU, reserved_bytes=100 * block_bytes)
-    monkeypatch.setattr(cache, "_available_memory", lambda: 1 << 60)
+        choose_num_blocks(block_bytes, 16, CPU, reserved_bytes=397 * block_bytes)
+    monkeypatch.setattr(memory, "available_memory", lambda: 1 << 60)
     assert choose_num_blocks(block_bytes, 16, CPU) == cache.MAX_POOL_TOKENS["cpu"] // 16
 
 

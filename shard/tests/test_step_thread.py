@@ -3,6 +3,8 @@
 import queue
 import threading
 
+import pytest
+
 from inlay_proto import generate_pb2 as pb
 from inlay_shard.worker import StepThread
 
@@ -61,3 +63,29 @@ def test_loading_that_fails_is_told() -> None:
 
     StepThread(load, failures.put).start()
     assert isinstance(failures.get(timeout=30), MemoryError)
+
+
+def test_it_is_idle_a_while_after_its_last_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr("inlay_shard.worker.time.monotonic", lambda: clock[0])
+    has_begun, may_go_on = threading.Event(), threading.Event()
+
+    class Slow(Scripted):
+        def run(self, step: pb.Step) -> pb.StepResult:
+            has_begun.set()
+            assert may_go_on.wait(30)
+            return super().run(step)
+
+    steps = StepThread(Slow, lambda failure: None)
+    assert steps.is_idle
+    steps.start()
+    results: queue.Queue[pb.StepResult] = queue.Queue()
+    steps.submit(pb.Step(step_id=1), results.put)
+    assert has_begun.wait(30)
+    clock[0] += 1000
+    assert not steps.is_idle
+    may_go_on.set()
+    results.get(timeout=30)
+    steps.submit(pb.Step(step_id=2), results.put)
+    results.get(timeout=30)
+    assert not steps.is_idle

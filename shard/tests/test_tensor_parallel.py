@@ -10,7 +10,7 @@ from tiny_models import make_tiny
 from inlay_proto import generate_pb2 as pb
 from inlay_shard.architecture import check, read_config
 from inlay_shard.errors import ModelRefused
-from inlay_shard.preparation import Piece
+from inlay_shard.recipe import Piece
 
 
 def test_two_ranks_equal_generate(tmp_path: Path) -> None:

@@ -6,8 +6,9 @@ import torch
 
 import inlay_kernels
 from inlay_proto import generate_pb2 as pb
+from inlay_shard.controls import SamplingRow
 from inlay_shard.randomness import philox
-from inlay_shard.sampler import Sampler, SamplingRow
+from inlay_shard.sampler import Sampler
 from inlay_shard.watermark import DELTA, HASH_KEY, detect, favour_green
 
 VOCAB_SIZE = 500

@@ -19,6 +19,9 @@ _MAX_SHORT = 8
 """Rows of at most this many tokens take the compiled loop; for longer ones GEMMs win."""
 _TILE = 16
 """Positions that are widened at a time; a multiple of 4."""
+_NO_STOPS = np.empty(0, np.int32)
+_NO_SINKS = np.empty(0, np.float32)
+_NO_SINK = np.float32(-np.inf)
 
 
 def paged_attention(
@@ -30,6 +33,7 @@ def paged_attention(
     scale: float,
     sliding_window: int | None = None,
     softcap: float | None = None,
+    sinks: Tensor | None = None,
 ) -> Tensor:
     """What `reference.paged_attention` computes, for contiguous caches on the CPU.
 
@@ -44,6 +48,7 @@ def paged_attention(
             scale=scale,
             sliding_window=sliding_window,
             softcap=softcap,
+            sinks=sinks,
         )
     output = torch.empty(query.shape, dtype=torch.float32)
     _attend_short(
@@ -55,6 +60,7 @@ def paged_attention(
         scale,
         sliding_window or 0,
         softcap or 0.0,
+        sinks,
     )
     if query.shape[0] > batch.num_rows:
         attend_gathered(
@@ -67,6 +73,7 @@ def paged_attention(
             scale=scale,
             sliding_window=sliding_window,
             softcap=softcap,
+            sinks=sinks,
         )
     return output.to(query.dtype)
 
@@ -80,6 +87,7 @@ def _attend_short(
     scale: float,
     sliding_window: int,
     softcap: float,
+    sinks: Tensor | None,
 ) -> None:
     """Fill `output` for the rows of at most _MAX_SHORT tokens."""
     lengths = batch.context_lengths.numpy()
@@ -93,16 +101,31 @@ def _attend_short(
         batch.row_starts.numpy(),
         lengths,
         batch.block_tables.numpy(),
+        _NO_STOPS if batch.stops is None else batch.stops.numpy(),
         np.float32(scale),
         sliding_window,
         np.float32(softcap),
+        _NO_SINKS if sinks is None else sinks.float().numpy(),
         output.numpy(),
     )
 
 
 @compiled(nogil=True)
 def _attend_rows(  # type: ignore[no-untyped-def]
-    first, stride, query, keys, values, starts, lengths, tables, scale, window, softcap, output
+    first,
+    stride,
+    query,
+    keys,
+    values,
+    starts,
+    lengths,
+    tables,
+    stops,
+    scale,
+    window,
+    softcap,
+    sinks,
+    output,
 ):
     """Every stride-th pair of a short row and a KV head, from the first on."""
     num_kv_heads, head_size = keys.shape[2], keys.shape[3]
@@ -118,12 +141,14 @@ def _attend_rows(  # type: ignore[no-untyped-def]
             continue
         scores = np.empty((group, length + _TILE), np.float32)
         for token in range(starts[row], starts[row + 1]):
-            stop = length - (starts[row + 1] - token) + 1
-            start = max(0, stop - window) if window > 0 else 0
+            own = length - (starts[row + 1] - token)
+            stop = stops[token] if len(stops) > 0 else own + 1
+            start = max(0, own + 1 - window) if window > 0 else 0
             _scale_query(query, token, head * group, scale, scaled)
             _score(scaled, keys, table, head, start, stop, tile, scores)
             for member in range(group):
-                _softmax(scores[member], stop - start, softcap)
+                sink = sinks[head * group + member] if len(sinks) > 0 else _NO_SINK
+                _softmax(scores[member], stop - start, softcap, sink)
             _weigh(scores, values, table, head, start, stop, tile, total)
             _write(total, output, token, head * group)
 
@@ -182,15 +207,15 @@ def _score(query, keys, table, head, start, stop, tile, scores):  # type: ignore
 
 
 @compiled()
-def _softmax(scores, num_scores, softcap):  # type: ignore[no-untyped-def]
+def _softmax(scores, num_scores, softcap, sink):  # type: ignore[no-untyped-def]
     """Turn scores into probabilities in place, and up to 3 entries after them into zeros."""
     if softcap > 0:
         for place in range(num_scores):
             bent = exponential(np.float32(-2) * abs(scores[place]) / softcap)
             tanh = (np.float32(1) - bent) / (np.float32(1) + bent)
             scores[place] = softcap * (tanh if scores[place] >= 0 else -tanh)
-    top = highest(scores[:num_scores])
-    total = np.float32(0)
+    top = max(highest(scores[:num_scores]), sink)
+    total = exponential(sink - top) if sink > _NO_SINK else np.float32(0)
     for place in range(num_scores):
         scores[place] = exponential(scores[place] - top)
         total += scores[place]

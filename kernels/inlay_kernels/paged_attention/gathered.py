@@ -19,6 +19,7 @@ def attend_gathered(
     scale: float,
     sliding_window: int | None,
     softcap: float | None,
+    sinks: Tensor | None,
 ) -> None:
     """Fill `output` (tokens, heads, head_size) for the rows of more than `max_short` tokens."""
     starts = batch.row_starts.tolist()
@@ -26,7 +27,7 @@ def attend_gathered(
         tokens = slice(starts[row], starts[row + 1])
         if tokens.stop - tokens.start <= max_short:
             continue
-        if softcap is not None:
+        if softcap is not None or sinks is not None:
             output[tokens] = reference.paged_attention(
                 query[tokens],
                 key_cache,
@@ -35,20 +36,28 @@ def attend_gathered(
                 scale=scale,
                 sliding_window=sliding_window,
                 softcap=softcap,
+                sinks=sinks,
             )
             continue
         keys = _context(key_cache, batch.block_tables[row], length)
         values = _context(value_cache, batch.block_tables[row], length)
-        output[tokens] = _sdpa(query[tokens], keys, values, scale, sliding_window)
+        stops = None if batch.stops is None else batch.stops[tokens]
+        output[tokens] = _sdpa(query[tokens], keys, values, scale, sliding_window, stops)
 
 
 def _sdpa(
-    query: Tensor, keys: Tensor, values: Tensor, scale: float, sliding_window: int | None
+    query: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    scale: float,
+    sliding_window: int | None,
+    stops: Tensor | None,
 ) -> Tensor:
     """Attention of the last len(query) of len(keys) positions: (tokens, heads, head_size)."""
     num_tokens, length = query.shape[0], keys.shape[0]
-    is_square = num_tokens == length and (sliding_window is None or sliding_window >= length)
-    mask = None if is_square else reference.visible(num_tokens, length, sliding_window)
+    is_windowed = sliding_window is not None and sliding_window < length
+    is_square = num_tokens == length and not is_windowed and stops is None
+    mask = None if is_square else reference.visible(num_tokens, length, sliding_window, stops)
     attended = scaled_dot_product_attention(
         query.transpose(0, 1).unsqueeze(0),
         keys.transpose(0, 1).unsqueeze(0),
@@ -73,4 +82,5 @@ def _one_row(batch: AttentionBatch, row: int, tokens: slice) -> AttentionBatch:
         context_lengths=batch.context_lengths[row : row + 1],
         block_tables=batch.block_tables[row : row + 1],
         slots=batch.slots[tokens],
+        stops=None if batch.stops is None else batch.stops[tokens],
     )

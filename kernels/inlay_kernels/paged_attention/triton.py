@@ -24,6 +24,7 @@ def paged_attention(
     scale: float,
     sliding_window: int | None = None,
     softcap: float | None = None,
+    sinks: Tensor | None = None,
 ) -> Tensor:
     """What `reference.paged_attention` computes, for contiguous caches on the device of `query`."""
     query = query.contiguous()
@@ -44,6 +45,8 @@ def paged_attention(
         batch.row_starts,
         batch.context_lengths,
         batch.block_tables,
+        batch.slots if batch.stops is None else batch.stops,
+        query if sinks is None else sinks,
         batch.block_tables.stride(0),
         scale,
         softcap or 0.0,
@@ -59,6 +62,8 @@ def paged_attention(
         TILE_POSITIONS=_TILE_POSITIONS,
         HAS_SOFTCAP=softcap is not None,
         HAS_WINDOW=sliding_window is not None,
+        HAS_STOPS=batch.stops is not None,
+        HAS_SINKS=sinks is not None,
     )
     return output
 
@@ -78,6 +83,8 @@ def _attend(  # type: ignore[no-untyped-def]
     starts_ptr,
     lengths_ptr,
     tables_ptr,
+    stops_ptr,
+    sinks_ptr,
     table_stride,
     scale,
     softcap,
@@ -93,6 +100,8 @@ def _attend(  # type: ignore[no-untyped-def]
     TILE_POSITIONS: tl.constexpr,
     HAS_SOFTCAP: tl.constexpr,
     HAS_WINDOW: tl.constexpr,
+    HAS_STOPS: tl.constexpr,
+    HAS_SINKS: tl.constexpr,
 ):
     """One KV head of some tokens of a row: a query tile of TILE_TOKENS x GROUP_SIZE vectors."""
     row, tile, kv_head = tl.program_id(0), tl.program_id(1), tl.program_id(2)
@@ -115,7 +124,14 @@ def _attend(  # type: ignore[no-untyped-def]
     highest = tl.full([TILE_TOKENS * GROUP_SIZE], float("-inf"), tl.float32)
     total = tl.zeros([TILE_TOKENS * GROUP_SIZE], tl.float32)
     weighed = tl.zeros([TILE_TOKENS * GROUP_SIZE, HEAD_SIZE], tl.float32)
+    if HAS_SINKS:  # as if a first position with the sink for a score and zeros for a value was seen
+        highest = tl.load(sinks_ptr + heads, mask=members < GROUP, other=0.0).to(tl.float32)
+        total += 1.0
     stop = tl.minimum(length, length - num_tokens + first + TILE_TOKENS)
+    token_stops = own + 1
+    if HAS_STOPS:
+        token_stops = tl.load(stops_ptr + start + tokens, mask=tokens < num_tokens, other=0)
+        stop = length
     begin = 0
     if HAS_WINDOW:
         begin = tl.maximum(0, length - num_tokens + first - window + 1)
@@ -132,7 +148,7 @@ def _attend(  # type: ignore[no-untyped-def]
         score = tl.dot(query, tl.trans(key), input_precision="ieee") * scale
         if HAS_SOFTCAP:
             score = softcap * (1.0 - 2.0 / (tl.exp(2.0 * score / softcap) + 1.0))
-        is_visible = is_there[None, :] & (positions[None, :] <= own[:, None])
+        is_visible = is_there[None, :] & (positions[None, :] < token_stops[:, None])
         if HAS_WINDOW:
             is_visible &= positions[None, :] > own[:, None] - window
         score = tl.where(is_visible, score, float("-inf"))

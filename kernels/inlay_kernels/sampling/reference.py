@@ -21,6 +21,20 @@ def apply_mask(logits: Tensor, packed_mask: Tensor) -> None:
     logits.masked_fill_(is_forbidden.flatten(1)[:, : logits.shape[1]], float("-inf"))
 
 
+def masked_argmax(logits: Tensor, packed_mask: Tensor) -> tuple[Tensor, Tensor]:
+    """The most likely allowed token of each row, the lower one among equals, and if there is one.
+
+    logits: (rows, vocab_size), any float type; not changed. packed_mask: as for `apply_mask`.
+    Returns int64 (rows,) and bool (rows,). Where the latter is false, because nothing is allowed
+    or the row holds NaN, the token is arbitrary.
+    """
+    masked = logits.float().clone()
+    apply_mask(masked, packed_mask)
+    token_ids = masked.argmax(-1)
+    top = masked.gather(1, token_ids.unsqueeze(1)).squeeze(1)
+    return token_ids, (top > float("-inf")) & ~logits.isnan().any(-1)
+
+
 def argmax_and_logsumexp(logits: Tensor) -> tuple[Tensor, Tensor]:
     """The most likely token of each row, the lower one among equals, and log(sum(exp(row))).
 

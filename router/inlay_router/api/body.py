@@ -1,12 +1,19 @@
 """Reads the body of a request: declared as JSON, within its limit, of the right shape."""
 
+import asyncio
 import re
 from typing import TypeVar
 
 import msgspec
 from starlette.requests import Request
 
-from inlay_router.errors import BadRequest, PayloadTooLarge, UnsupportedMediaType, ValidationError
+from inlay_router.errors import (
+    BadRequest,
+    BodyTooSlow,
+    PayloadTooLarge,
+    UnsupportedMediaType,
+    ValidationError,
+)
 
 T = TypeVar("T")
 
@@ -14,14 +21,28 @@ _JSON_TYPE = re.compile(r"application/(?:[^;\s]+\+)?json\s*(?:;.*)?", re.IGNOREC
 _NUM_QUOTED = 60
 
 
-async def read_body(request: Request, kind: type[T], limit: int) -> T:
-    """The body as a `kind`.
+BODY_SECONDS = 60.0
+"""A client that takes longer to send a body than this holds its connection for nothing."""
+
+
+async def read_body(
+    request: Request,
+    kind: type[T],
+    limit: int,
+    timeout: float = BODY_SECONDS,  # noqa: ASYNC109 (of the whole body, and with its own error)
+) -> T:
+    """The body as a `kind`, of at most `limit` bytes, within `timeout` seconds.
 
     Raises RouterErrors, and Starlette's ClientDisconnect when the client leaves.
     """
     if not _JSON_TYPE.fullmatch(request.headers.get("content-type", "").strip()):
         raise UnsupportedMediaType("Expected request with `Content-Type: application/json`")
-    return parse(await _read(request, limit), kind)
+    try:
+        async with asyncio.timeout(timeout):
+            data = await _read(request, limit)
+    except TimeoutError:
+        raise BodyTooSlow(timeout) from None
+    return parse(data, kind)
 
 
 def parse(data: bytes, kind: type[T]) -> T:

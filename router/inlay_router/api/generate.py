@@ -1,24 +1,22 @@
 """`/generate`, `/generate_stream`, and `/`, which is either as the body says."""
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 import msgspec
-from sse_starlette import EventSourceResponse
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from inlay_router.admission import ValidGenerateRequest
 from inlay_router.answer import Answer
 from inlay_router.api.body import read_body
 from inlay_router.api.responses import json_response
 from inlay_router.api.route import until_client_leaves
-from inlay_router.bodies import Generated, answer_of, best_first, collect
+from inlay_router.bodies import answer_of, best_first, generate_all
 from inlay_router.call import Call, answer_headers, stream_headers
 from inlay_router.errors import IncompleteGeneration, RouterError
-from inlay_router.request import Finish, GenerationRequest
+from inlay_router.request import Finish
 from inlay_router.schemas import GenerateAnswer, GenerateBody, GenerateParameters
 from inlay_router.sse import TokenFrames, error_frame, event_stream
-from inlay_router.tasks import together
 
 _log = logging.getLogger(__name__)
 
@@ -36,7 +34,13 @@ async def generate_stream(call: Call) -> Response:
 
 async def compat_generate(call: Call) -> Response:
     """A stream when `stream` is true, else an array of one answer; with the prompt by default."""
-    body = _with_full_text(await _body(call))
+    return await answer_compat(call, await _body(call))
+
+
+async def answer_compat(call: Call, body: GenerateBody) -> Response:
+    """The same for a body that has been read."""
+    if not call.service.limits.takes_images:
+        body = _with_full_text(body)
     if body.stream:
         return await _stream(call, body)
     answer, headers = await _answer(call, body)
@@ -48,8 +52,8 @@ async def _body(call: Call) -> GenerateBody:
 
 
 def _with_full_text(body: GenerateBody) -> GenerateBody:
-    """`return_full_text` is true on `/` unless the client says otherwise, as for TGI's local
-    models. Absent `parameters` stay what they mean: sampling."""
+    """`return_full_text` is true on `/` unless the client says otherwise or the model takes images,
+    which is TGI's default by pipeline tag. Absent `parameters` stay what they mean: sampling."""
     parameters = body.parameters or GenerateParameters(do_sample=True)
     if parameters.return_full_text is not None:
         return body
@@ -65,7 +69,7 @@ async def _answer(call: Call, body: GenerateBody) -> tuple[GenerateAnswer, dict[
         valid = await service.admission.admit(body, is_streaming=False)
         call.resources.enter_context(service.permits.take(valid.parameters.best_of - 1))
         call.admit(valid)
-        generated = await together(_generate(call, one) for one in valid.generations)
+        generated = await generate_all(service.generation, valid)
     generated = best_first(generated)
     finish = generated[0].finish
     call.succeed(finish)
@@ -73,12 +77,7 @@ async def _answer(call: Call, body: GenerateBody) -> tuple[GenerateAnswer, dict[
     return answer, answer_headers(call, valid, finish)
 
 
-async def _generate(call: Call, request: GenerationRequest) -> Generated:
-    async with call.service.generation.stream(request) as items:
-        return await collect(request, items)
-
-
-async def _stream(call: Call, body: GenerateBody) -> EventSourceResponse:
+async def _stream(call: Call, body: GenerateBody) -> StreamingResponse:
     """Everything that can be refused is refused here, before the headers go."""
     service = call.service
     call.resources.enter_context(service.permits.take())
@@ -90,12 +89,13 @@ async def _stream(call: Call, body: GenerateBody) -> EventSourceResponse:
     return event_stream(_frames(call, valid, answer), stream_headers(service.facts, valid))
 
 
-async def _frames(call: Call, valid: ValidGenerateRequest, answer: Answer) -> AsyncIterator[bytes]:
+async def _frames(
+    call: Call, valid: ValidGenerateRequest, answer: Answer
+) -> AsyncGenerator[bytes, None]:
     """Events for the client, all that are ready at a time; a fault is the last of them."""
     frames = TokenFrames(valid)
     try:
-        async for first in answer:
-            items = [first, *answer.take_unread()]
+        while items := await answer.read():
             call.produce()
             if isinstance(items[-1], Finish):
                 call.succeed(items[-1])

@@ -9,9 +9,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from inlay_router.errors import Overloaded, RouterError
-from inlay_router.schemas import ErrorBody
+from inlay_router.schemas import ErrorBody, OpenAIRefusal, OpenAIRefusalBody
 
 _RETRY_SECONDS = "1"
+_SDK_HEADER = "x-stainless-lang"
 
 
 def json_response(
@@ -24,11 +25,27 @@ def json_response(
     return Response(msgspec.json.encode(body), status, headers, media_type="application/json")
 
 
-def error_response(error: RouterError) -> Response:
-    """The status and the body that `errors.py` gives to `error`."""
+def error_response(request: Request, error: RouterError) -> Response:
+    """The status and the words that `errors.py` gives to `error`."""
     headers = {"retry-after": _RETRY_SECONDS} if isinstance(error, Overloaded) else None
-    body = ErrorBody(str(error), error.error_type)
-    return json_response(body, status=error.status, headers=headers)
+    return refusal(request, error.status, str(error), error.error_type, headers)
+
+
+def refusal(
+    request: Request,
+    status: HTTPStatus,
+    words: str,
+    error_type: str,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """An error in TGI's shape; in OpenAI's for OpenAI's own clients, which show no other's words.
+
+    Those tell themselves by a header of the generator that writes them.
+    """
+    body: object = ErrorBody(words, error_type)
+    if _SDK_HEADER in request.headers and request.url.path.startswith("/v1/"):
+        body = OpenAIRefusal(OpenAIRefusalBody(words, error_type))
+    return json_response(body, status=status, headers=headers)
 
 
 def http_error(request: Request, error: Exception) -> Response:
@@ -39,11 +56,10 @@ def http_error(request: Request, error: Exception) -> Response:
         HTTPStatus.NOT_FOUND: f"no such route: {request.url.path}",
         HTTPStatus.METHOD_NOT_ALLOWED: f"{request.method} is not allowed on {request.url.path}",
     }
-    body = ErrorBody(words.get(status, error.detail), status.name.lower())
-    return json_response(body, status=status, headers=error.headers)
+    detail = words.get(status, error.detail)
+    return refusal(request, status, detail, status.name.lower(), error.headers)
 
 
 def internal_error(request: Request, error: Exception) -> Response:
     """A fault of ours: its words are for the log, not for the client."""
-    body = ErrorBody("Internal server error", RouterError.error_type)
-    return json_response(body, status=RouterError.status)
+    return refusal(request, RouterError.status, "Internal server error", RouterError.error_type)

@@ -2,12 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 
-from sse_starlette.sse import SendTimeoutError
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from inlay_router.api.responses import error_response
 from inlay_router.call import Call
@@ -37,9 +36,22 @@ class GenerationRoute:
                 return
             except RouterError as error:
                 call.fail(error)
-                response = error_response(error)
-            with suppress(SendTimeoutError):
-                await response(scope, receive, send)
+                response = error_response(request, error)
+            await response(scope, receive, send)
+
+
+class ByMethod:
+    """Several methods on one path, so that a refusal names them all."""
+
+    def __init__(self, **endpoints: ASGIApp) -> None:
+        """`endpoints` are named by their methods."""
+        self._endpoints = endpoints
+        self.methods = list(endpoints)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on; HEAD goes where GET goes."""
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        await self._endpoints[method](scope, receive, send)
 
 
 @asynccontextmanager

@@ -41,5 +41,11 @@ class Link(Protocol):
     async def receive(self) -> pb.StepResult:
         """The next result, in the order of the steps. Raises LinkLost."""
 
+    async def is_alive(self, *, within: float) -> bool:
+        """Whether every rank says within so many seconds that it lives, whatever it computes."""
+
+    async def end(self) -> None:
+        """End ranks that hang, as far as that is possible; who started them starts them again."""
+
     async def close(self) -> None:
         """End the stream and free the connection; the ranks drop their sequences."""

@@ -10,6 +10,7 @@ import grpc.aio
 from inlay_proto import generate_pb2 as pb
 from inlay_proto.generate_pb2_grpc import ShardStub
 from inlay_router.links.link import LinkLost, LinkRefused, PreparationRefused
+from inlay_router.links.peers import end_listener
 
 _T = TypeVar("_T")
 _Run: TypeAlias = "grpc.aio.StreamStreamCall[pb.Step, pb.StepResult]"
@@ -96,6 +97,20 @@ class RemoteLink:
                 raise LinkLost(f"a rank did not finish step {first.step_id}")
             first.failures.extend(other.failures)
         return first
+
+    async def is_alive(self, *, within: float) -> bool:
+        """See Link. True where the connection itself is lost, which `receive` tells."""
+        try:
+            asking = (stub.Health(pb.HealthRequest(), timeout=within) for stub in self._stubs)
+            await asyncio.gather(*asking)
+        except grpc.aio.AioRpcError as error:
+            return error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED
+        return True
+
+    async def end(self) -> None:
+        """See Link: ranks on this machine are killed, others are left to their own watch."""
+        for address in self._addresses:
+            end_listener(address)
 
     async def close(self) -> None:
         """See Link."""

@@ -18,6 +18,9 @@ class ScriptedLink:
         self.steps: list[pb.Step] = []
         """Every step that was sent, over all connections."""
         self.num_connects = 0
+        self.num_ends = 0
+        """Times that the router took it for hung."""
+        self.answers_health = True
         self.num_refusals = 0
         """Connections whose stream of steps will be refused."""
         self._in_flight: deque[pb.Step] = deque()
@@ -86,6 +89,16 @@ class ScriptedLink:
             self.shard.die()
             self._is_open = False
             raise
+
+    async def is_alive(self, *, within: float) -> bool:
+        """See Link; a test may say that it is not."""
+        return self.answers_health
+
+    async def end(self) -> None:
+        """See Link: it is there again at once."""
+        self.num_ends += 1
+        self.answers_health = True
+        await self.restart()
 
     async def close(self) -> None:
         """See Link."""

@@ -66,15 +66,18 @@ class _Held:
 
     joined: pb.Sequence
     token_ids: list[int]
+    images: dict[int, bytes]
+    """What stands at positions of images."""
     block_ids: list[int] = field(default_factory=list)
     num_computed: int = 0
 
 
 class ScriptedShard:
-    """Runs steps on a KV cache that holds token ids.
+    """Runs steps on a KV cache that holds token ids and which image stands there.
 
-    `choose` sees what is read back through the block table, so a block that two sequences own
-    changes an answer. An AssertionError says which rule of the contract the router broke.
+    `choose` sees what is read back through the block table, so a block that two sequences own with
+    different content changes an answer. An AssertionError says which rule of the contract the
+    router broke.
     """
 
     def __init__(self, choose: Choose | None = None, facts: pb.ModelFacts | None = None) -> None:
@@ -82,6 +85,10 @@ class ScriptedShard:
         self.choose = choose or spell("Hello, world")
         self.features: set[bytes] = set()
         """Keys of prepared images; a test may take some away."""
+        self.images: dict[bytes, dict[int, bytes]] = {}
+        """What stands at positions of prompts with images, by the key of their features."""
+        self.num_computed_tokens = 0
+        """Of all rows so far."""
         self._fast = FastTokenizer.from_str(self.facts.tokenizer_json)
         self.open()
 
@@ -91,7 +98,7 @@ class ScriptedShard:
         self._known_ids: set[int] = set()
         self._row_ids: list[int] = []
         self._step_id = 0
-        self._cache: dict[tuple[int, int], int] = {}
+        self._cache: dict[tuple[int, int], tuple[int, bytes]] = {}
 
     def die(self) -> None:
         """Forget all."""
@@ -107,15 +114,19 @@ class ScriptedShard:
         """Text by the tokenizer, NUM_TOKENS_AN_IMAGE placeholders for each image."""
         reply, digests = pb.PrepareReply(), hashlib.sha256()
         placeholders = self._fast.encode("<image>").ids * NUM_TOKENS_AN_IMAGE
+        stands: dict[int, bytes] = {}
         for chunk in request.chunks:
             if chunk.WhichOneof("content") == "text":
                 reply.token_ids.extend(self._fast.encode(chunk.text).ids)
                 continue
-            place = pb.ImagePlace(start=len(reply.token_ids), length=NUM_TOKENS_AN_IMAGE)
-            reply.images.append(place)
+            start = len(reply.token_ids)
+            digest = hashlib.sha256(b"settings" + chunk.image.digest).digest()
+            reply.images.add(start=start, length=NUM_TOKENS_AN_IMAGE, digest=digest)
             reply.token_ids.extend(placeholders)
-            digests.update(chunk.image.digest)
+            digests.update(start.to_bytes(8) + digest)
+            stands |= dict.fromkeys(range(start, start + NUM_TOKENS_AN_IMAGE), digest)
         reply.features_key = digests.digest()
+        self.images[reply.features_key] = stands
         self.features.add(reply.features_key)
         return reply
 
@@ -137,16 +148,30 @@ class ScriptedShard:
     def _join(self, joined: pb.Sequence, result: pb.StepResult) -> None:
         assert joined.sequence_id not in self._known_ids, f"id {joined.sequence_id} used twice"
         self._known_ids.add(joined.sequence_id)
-        if joined.features_key and joined.features_key not in self.features:
+        assert joined.num_cached_tokens < len(joined.token_ids), "nothing is left to compute"
+        assert not (joined.num_cached_tokens and joined.prompt_logprobs), "who computes them?"
+        if self._needs_features(joined) and joined.features_key not in self.features:
             self._fail(joined.sequence_id, pb.RowFailure.KIND_FEATURES_MISSING, "gone", result)
             return
-        self._held[joined.sequence_id] = _Held(joined, list(joined.token_ids))
+        images = self.images.get(joined.features_key, {})
+        held = _Held(joined, list(joined.token_ids), images, num_computed=joined.num_cached_tokens)
+        self._held[joined.sequence_id] = held
+
+    def _needs_features(self, joined: pb.Sequence) -> bool:
+        """Whether there is an image that is not in the cache already, as far as is known."""
+        positions = self.images.get(joined.features_key)
+        if positions is None:
+            return bool(joined.features_key)
+        return any(position >= joined.num_cached_tokens for position in positions)
 
     def _grow(self, growth: pb.BlockGrowth) -> None:
         for block_id in growth.block_ids:
             assert 0 <= block_id < self.facts.num_blocks, f"block {block_id} is not in the pool"
         if held := self._held.get(growth.sequence_id):
+            is_first = not held.block_ids
             held.block_ids += growth.block_ids
+            cached = self._read(held) if is_first else []
+            assert cached == held.token_ids[: len(cached)], f"not what is cached: {held!r}"
 
     def _rows(self, step: pb.Step) -> list[tuple[int, int]]:
         if not step.HasField("rows"):
@@ -163,7 +188,9 @@ class ScriptedShard:
         end = held.num_computed + num_tokens
         assert num_tokens > 0 and end <= len(held.token_ids), f"row of {num_tokens} for {held!r}"
         for position in range(held.num_computed, end):
-            self._cache[self._slot(held, position)] = held.token_ids[position]
+            content = held.token_ids[position], held.images.get(position, b"")
+            self._cache[self._slot(held, position)] = content
+        self.num_computed_tokens += num_tokens
         self._report_prompt(held, end, result)
         held.num_computed = end
         if end == len(held.token_ids):
@@ -183,11 +210,19 @@ class ScriptedShard:
                 sequence_id=held.joined.sequence_id, start=start, logprobs=logprobs
             )
 
+    def _read(self, held: _Held) -> list[int]:
+        """The tokens that the sequence finds in its blocks, with images that must be its own."""
+        context = []
+        for position in range(held.num_computed):
+            token_id, image = self._cache[self._slot(held, position)]
+            assert image == held.images.get(position, b""), f"another image in {held!r}"
+            context.append(token_id)
+        return context
+
     def _choose(self, held: _Held, result: pb.StepResult) -> None:
         sequence_id = held.joined.sequence_id
-        context = [self._cache[self._slot(held, at)] for at in range(held.num_computed)]
         try:
-            token_id = self.choose(context, held.joined.num_prompt_tokens)
+            token_id = self.choose(self._read(held), held.joined.num_prompt_tokens)
         except RowFault as fault:
             self._fail(sequence_id, fault.kind, str(fault), result)
             return

@@ -1,0 +1,77 @@
+"""Copies the newest result of each bench to `docs/plots` and draws what stands there."""
+
+import argparse
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from inlay_bench.peers.results import PeersResult
+from inlay_bench.plots import gaps, grammar, growth, speed_up, throughput, workers
+from inlay_bench.serving.grammar import GrammarResult
+from inlay_bench.serving.images import ImagesResult
+from inlay_bench.serving.router import RouterResult
+from inlay_bench.serving.stalls import StallsResult
+
+
+@dataclass(frozen=True)
+class Source:
+    """One bench: its result, and the plots of it by file name."""
+
+    name: str
+    result: type[msgspec.Struct]
+    plots: dict[str, Callable[[Any, Path], None]]
+
+
+SOURCES = (
+    Source("peers", PeersResult, {"throughput": throughput.draw, "speed-up": speed_up.draw}),
+    Source("stalls", StallsResult, {"inter-token-latency": gaps.draw}),
+    Source("router", RouterResult, {"growth": growth.draw}),
+    Source("grammar", GrammarResult, {"grammar": grammar.draw}),
+    Source("images", ImagesResult, {"image-workers": workers.draw}),
+)
+
+
+def take_newest(results: Path, folder: Path) -> None:
+    """Bring the newest result of each bench; benches that were not run keep what they had."""
+    for source in SOURCES:
+        found = sorted(results.glob(f"{source.name}-*.json"))
+        if found:
+            shutil.copyfile(found[-1], folder / f"{source.name}.json")
+
+
+def draw_all(folder: Path) -> list[Path]:
+    """Every plot of the results in a folder; the files written."""
+    written = []
+    for source in SOURCES:
+        data = folder / f"{source.name}.json"
+        if not data.exists():
+            continue
+        result = msgspec.json.decode(data.read_bytes(), type=source.result)
+        for name, draw in source.plots.items():
+            draw(result, folder / f"{name}.png")
+            written.append(folder / f"{name}.png")
+    return written
+
+
+def main() -> int:
+    """Draws; the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m inlay_bench.plots", description=__doc__)
+    parser.add_argument("--results", type=Path, default=Path(".bench/results"))
+    parser.add_argument("--folder", type=Path, default=Path("docs/plots"))
+    parser.add_argument("--redraw", action="store_true", help="only draw what stands there")
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    if not options.redraw:
+        take_newest(options.results, options.folder)
+    for path in draw_all(options.folder):
+        print(path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

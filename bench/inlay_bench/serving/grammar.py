@@ -1,0 +1,183 @@
+"""Measures what a JSON schema on every row costs in decode tokens/s."""
+
+import argparse
+import asyncio
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from statistics import median
+
+import msgspec
+from tokenizers import Tokenizer
+
+from inlay_bench.batch import BenchFailed
+from inlay_bench.options import count, counts
+from inlay_bench.peers.models import MODELS, model_in_form
+from inlay_bench.peers.workload import Words, decode_rate
+from inlay_bench.saved import describe_machine, now, save
+from inlay_bench.server_side import ServerSide, start_server
+from inlay_bench.serving.running_stream import run_together
+
+BAR = 0.97
+"""Tokens/s with a schema over tokens/s without; at least this is the goal."""
+NUM_PROMPT_TOKENS = 32
+NUM_NEW_TOKENS = 64
+NUM_WARM_UP_TOKENS = 4
+SCHEMA = {
+    "type": "array",
+    "minItems": 100,
+    "items": {
+        "type": "object",
+        "properties": {
+            "colour": {"enum": ["red", "green", "blue", "yellow"]},
+            "count": {"type": "integer", "minimum": 0, "maximum": 999},
+            "label": {"type": "string", "maxLength": 12},
+            "is_round": {"type": "boolean"},
+        },
+        "required": ["colour", "count", "label", "is_round"],
+        "additionalProperties": False,
+    },
+}
+"""Long enough that no answer ends early, and made of choices, numbers and free text."""
+PARAMETERS = {"grammar": {"type": "json", "value": SCHEMA}}
+
+
+@dataclass(frozen=True, kw_only=True)
+class GrammarOptions:
+    """One run."""
+
+    stream_counts: tuple[int, ...] = (1, 8, 32)
+    num_rounds: int = 9
+    minutes: float = 2.0
+    num_threads: int = 2
+    folder: Path = Path(".bench")
+
+
+class GrammarPoint(msgspec.Struct, frozen=True, kw_only=True):
+    """One number of streams: tokens/s of each round."""
+
+    num_streams: int
+    free: list[float]
+    held: list[float]
+    """With the schema."""
+
+    @property
+    def ratio(self) -> float:
+        """With over without: median of the rounds, each pair taken one after the other."""
+        return median(held / free for held, free in zip(self.held, self.free, strict=True))
+
+
+class GrammarResult(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole run."""
+
+    when: str
+    machine: str
+    num_threads: int
+    points: list[GrammarPoint]
+
+
+async def measure(options: GrammarOptions) -> GrammarResult:
+    """Rounds with and without in turn, until the time is spent. Raises BenchFailed."""
+    deadline = time.monotonic() + 60 * options.minutes
+    folder = model_in_form(MODELS["smol"], "safetensors", options.folder)
+    words = Words(Tokenizer.from_file(str(folder / "tokenizer.json")))
+    log = options.folder / "grammar-server.log"
+    points = [GrammarPoint(num_streams=n, free=[], held=[]) for n in options.stream_counts]
+    async with start_server(folder, "bfloat16", options.num_threads, log) as server:
+        for point in points:
+            for is_held in (False, True):
+                await rate(server, words, point, "warm-up", is_held, NUM_WARM_UP_TOKENS)
+        longest = 0.0
+        for index in range(options.num_rounds):
+            began = time.monotonic()
+            if index and began + longest > deadline:
+                break
+            for point in points:
+                await run_pair(server, words, point, index)
+                print(f"round {index + 1}: {describe(point)}", file=sys.stderr, flush=True)
+            longest = max(longest, time.monotonic() - began)
+    return GrammarResult(
+        when=now(), machine=describe_machine(), num_threads=options.num_threads, points=points
+    )
+
+
+async def run_pair(server: ServerSide, words: Words, point: GrammarPoint, index: int) -> None:
+    """With and without, who comes first in turn. Raises BenchFailed."""
+    for is_held in (False, True) if index % 2 == 0 else (True, False):
+        reached = await rate(server, words, point, f"round {index}", is_held, NUM_NEW_TOKENS)
+        (point.held if is_held else point.free).append(reached)
+
+
+async def rate(
+    server: ServerSide,
+    words: Words,
+    point: GrammarPoint,
+    moment: str,
+    is_held: bool,
+    num_new_tokens: int,
+) -> float:
+    """Decode tokens/s of one batch. Raises BenchFailed."""
+    random = Random(f"{moment}, {is_held}, {point.num_streams}")
+    inputs = [words.prompt(random, NUM_PROMPT_TOKENS).text for _ in range(point.num_streams)]
+    parameters = PARAMETERS if is_held else {}
+    return decode_rate(
+        await run_together(server.host, server.port, inputs, num_new_tokens, parameters)
+    )
+
+
+def describe(point: GrammarPoint) -> str:
+    """What is known so far in a few words."""
+    free, held = median(point.free), median(point.held)
+    return (
+        f"{point.num_streams:2} streams: {held:.1f} tokens/s with the schema, {free:.1f} without:"
+        f" {point.ratio:.3f}"
+    )
+
+
+def write_page(result: GrammarResult) -> str:
+    """The table for people."""
+    lines = ["decode tokens/s over HTTP with a JSON schema on every row, and without"]
+    lines += [f"  {describe(point)}" for point in result.points]
+    worst = min(point.ratio for point in result.points)
+    verdict = "reached" if worst >= BAR else "missed"
+    lines.append(f"goal: at least {BAR} everywhere: {worst:.3f}, {verdict}")
+    return "\n".join(lines)
+
+
+def parse_options(argv: Sequence[str] | None = None) -> GrammarOptions:
+    """The options of a command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m inlay_bench.serving.grammar", description="What a JSON schema costs."
+    )
+    defaults = GrammarOptions()
+    add = parser.add_argument
+    add("--streams", dest="stream_counts", type=counts, default=(1, 8, 32), metavar="N,…")
+    add("--rounds", dest="num_rounds", type=count, default=defaults.num_rounds, metavar="N")
+    add("--minutes", type=float, default=defaults.minutes, metavar="M")
+    add("--threads", dest="num_threads", type=count, default=2, metavar="N")
+    add("--folder", type=Path, default=defaults.folder)
+    add("--quick", action="store_true", help="one round")
+    options = vars(parser.parse_args(argv))
+    if options.pop("quick"):
+        options["num_rounds"] = 1
+    return GrammarOptions(**options)
+
+
+def main() -> int:
+    """The exit code: 1 when the measurement failed."""
+    options = parse_options()
+    try:
+        result = asyncio.run(measure(options))
+    except BenchFailed as error:
+        print(f"the bench failed: {error}", file=sys.stderr)
+        return 1
+    print(write_page(result))
+    print(f"figures: {save(result, 'grammar', options.folder)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

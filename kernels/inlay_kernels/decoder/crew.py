@@ -1,0 +1,81 @@
+"""Threads that go through the phases of one computation together, inside compiled code.
+
+A phase is a number of tasks, and begins when all tasks of the one before are done. Each thread
+claims tasks from a share of its own, in order, so that it streams through memory, then from the
+shares of others. Nobody waits for a thread that has not claimed anything: one that the system
+wakes late, or puts to sleep between tasks, holds nothing up.
+
+    state[phase, thread]         tasks claimed of this thread's share
+    state[phase, num_threads]    tasks of the phase that are done
+
+each in a cache line of its own. A run has a fresh state, so a thread that comes after its end
+finds all tasks taken, and leaves.
+"""
+
+import functools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import torch
+
+from inlay_kernels.compiled import compiled
+from inlay_kernels.decoder.instructions import doze, fetch_add, give_way, load_shared, pause
+
+_LINE = 8
+"""int64 numbers of a cache line."""
+_NUM_PAUSES = 1500
+"""Turns of waiting before other threads are let through: about 50 microseconds."""
+_NUM_YIELDS = 20
+"""Times that others are let through before the thread sleeps."""
+_DOZE_MICROSECONDS = 50
+
+
+def run(loop: Callable[..., None], num_phases: int, *arguments: Any) -> None:
+    """Call loop(state, num_threads, thread, *arguments) on as many threads as torch uses, until
+    its phases are done."""
+    num_threads = torch.get_num_threads()
+    state = np.zeros(num_phases * (num_threads + 1) * _LINE, np.int64)
+    for thread in range(1, num_threads):
+        _threads(num_threads - 1).submit(loop, state, num_threads, thread, *arguments)
+    loop(state, num_threads, 0, *arguments)
+
+
+@functools.cache
+def _threads(num_threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(num_threads, thread_name_prefix="inlay-crew")
+
+
+@compiled()
+def claim(state, num_threads, thread, phase, num_tasks):  # type: ignore[no-untyped-def]
+    """A task in [0, num_tasks) that no other thread does; -1 when none is left."""
+    for turn in range(num_threads):
+        owner = (thread + turn) % num_threads
+        first = owner * num_tasks // num_threads
+        size = (owner + 1) * num_tasks // num_threads - first
+        place = (phase * (num_threads + 1) + owner) * _LINE
+        if load_shared(state, place) < size:
+            number = fetch_add(state, place, 1)
+            if number < size:
+                return first + number
+    return -1
+
+
+@compiled()
+def finish(state, num_threads, phase, num_done, num_tasks):  # type: ignore[no-untyped-def]
+    """Say how many tasks this thread did, and wait until all are done."""
+    place = (phase * (num_threads + 1) + num_threads) * _LINE
+    num_seen = num_done
+    if num_done > 0:
+        num_seen += fetch_add(state, place, num_done)
+    turn = 0
+    while num_seen < num_tasks:
+        turn += 1
+        if turn < _NUM_PAUSES:
+            pause()
+        elif turn < _NUM_PAUSES + _NUM_YIELDS:
+            give_way()
+        else:
+            doze(_DOZE_MICROSECONDS)
+        num_seen = load_shared(state, place)

@@ -1,0 +1,115 @@
+"""Single machine instructions that compiled loops need and Numba does not offer."""
+
+from typing import Any, Final
+
+import numba
+from llvmlite import ir  # type: ignore[import-untyped]
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from inlay_kernels.processor import IS_X86
+
+_INT32: Final = ir.IntType(32)
+_SEQUENTIAL: Final = "seq_cst"
+
+
+def _element(context: Any, builder: Any, array_type: Any, array: Any, place: Any) -> Any:
+    """Pointer to an element of a contiguous array, by its place from the first on."""
+    return builder.gep(context.make_array(array_type)(context, builder, array).data, [place])
+
+
+@intrinsic
+def fetch_add(typing_context, array, place, amount):  # type: ignore[no-untyped-def]
+    """Add to an int64 of a flat array, at once for all threads; what it was before."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = _element(context, builder, signature.args[0], *arguments[:2])
+        return builder.atomic_rmw("add", pointer, arguments[2], _SEQUENTIAL)
+
+    return types.int64(array, types.int64, types.int64), generate
+
+
+@intrinsic
+def load_shared(typing_context, array, place):  # type: ignore[no-untyped-def]
+    """An int64 of a flat array as other threads left it; what they wrote before is seen too."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = _element(context, builder, signature.args[0], *arguments)
+        return builder.load_atomic(pointer, _SEQUENTIAL, 8)
+
+    return types.int64(array, types.int64), generate
+
+
+@intrinsic
+def pause(typing_context):  # type: ignore[no-untyped-def]
+    """Tell the processor that this thread waits in a loop."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        if IS_X86:
+            _call(builder, "llvm.x86.sse2.pause", ir.VoidType(), ())
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+@intrinsic
+def give_way(typing_context):  # type: ignore[no-untyped-def]
+    """Let another thread have this processor (POSIX sched_yield)."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        _call(builder, "sched_yield", _INT32, ())
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+@intrinsic
+def doze(typing_context, microseconds):  # type: ignore[no-untyped-def]
+    """Sleep at least so long (POSIX usleep)."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        _call(builder, "usleep", _INT32, [builder.trunc(arguments[0], _INT32)])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), generate
+
+
+def _call(builder: Any, name: str, result: Any, arguments: Any) -> None:
+    kind = ir.FunctionType(result, [argument.type for argument in arguments])
+    builder.call(cgutils.get_or_insert_function(builder.module, kind, name), arguments)
+
+
+@intrinsic
+def _pointer(typing_context, address):  # type: ignore[no-untyped-def]
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[0], cgutils.voidptr_t)
+
+    return types.voidptr(types.int64), generate
+
+
+@numba.njit(inline="always")
+def array_at(address, shape, dtype):  # type: ignore[no-untyped-def]
+    """The array of this shape and type whose first element is at an address."""
+    return numba.carray(_pointer(address), shape, dtype)
+
+
+@intrinsic
+def to_element(typing_context, array, number):  # type: ignore[no-untyped-def]
+    """A float32 as what an array holds: itself, or the bits of the nearest bfloat16 (uint16)."""
+    is_float = isinstance(array.dtype, types.Float)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return arguments[1] if is_float else _rounded(builder, arguments[1])
+
+    return array.dtype(array, types.float32), generate
+
+
+def _rounded(builder: Any, number: Any) -> Any:
+    """Bits of the nearest bfloat16, the even one of two; a NaN stays one."""
+    bits = builder.bitcast(number, _INT32)
+    is_odd = builder.and_(builder.lshr(bits, _INT32(16)), _INT32(1))
+    nearest = builder.add(bits, builder.add(is_odd, _INT32(0x7FFF)))
+    is_nan = builder.fcmp_unordered("uno", number, number)
+    chosen = builder.select(is_nan, _INT32(0x7FC00000), nearest)
+    return builder.trunc(builder.lshr(chosen, _INT32(16)), ir.IntType(16))

@@ -1,0 +1,105 @@
+"""All decoder layers of a text tower in one compiled function."""
+
+import numpy as np
+
+from inlay_kernels.compiled import compiled
+from inlay_kernels.decoder.crew import claim, finish
+from inlay_kernels.decoder.heads import attend, rotate_and_keep
+from inlay_kernels.decoder.instructions import array_at, to_element
+from inlay_kernels.decoder.long_rows import attend_long
+from inlay_kernels.decoder.products import MAX_ROWS, PANEL
+from inlay_kernels.decoder.projections import (
+    add_to_hidden,
+    gate_up,
+    inverse_norms,
+    query_key_value,
+)
+
+PHASES_PER_LAYER = 7
+"""Phases of a layer; there is one more before the first and one after the last."""
+_TOKENS = 8
+"""Tokens that one task begins or ends with."""
+
+
+@compiled(nogil=True)
+def run_layers(  # type: ignore[no-untyped-def]
+    state, num_threads, thread, shape, weights, cache, batch, buffers, element
+):
+    """From embeddings in `buffers.hidden` to last hidden states in `buffers.x`.
+
+    element: an empty array of the cache's type.
+    """
+    inverse = np.empty(len(buffers.hidden), np.float32)
+    sums = np.empty(MAX_ROWS * PANEL, np.float32)
+    _begin(state, num_threads, thread, 0, weights, buffers)
+    for layer in range(shape.num_layers):
+        phase = 1 + layer * PHASES_PER_LAYER
+        keys = array_at(cache.addresses[layer, 0], cache.shape, element.dtype)
+        values = array_at(cache.addresses[layer, 1], cache.shape, element.dtype)
+        query_key_value(
+            state, num_threads, thread, phase, shape, weights, layer, buffers, inverse, sums
+        )
+        rotate_and_keep(
+            state, num_threads, thread, phase + 1, shape, weights, layer, batch, buffers,
+            keys, values,
+        )  # fmt: skip
+        attend(
+            state, num_threads, thread, phase + 2, shape, weights, layer, batch, buffers,
+            keys, values,
+        )  # fmt: skip
+        attend_long(
+            state, num_threads, thread, phase + 3, shape, weights, layer, batch, buffers,
+            keys, values, sums,
+        )  # fmt: skip
+        add_to_hidden(
+            state, num_threads, thread, phase + 4, weights, layer, 1, buffers.attended,
+            shape.num_heads * shape.head_size, buffers, sums,
+        )  # fmt: skip
+        gate_up(
+            state, num_threads, thread, phase + 5, shape, weights, layer, buffers, inverse, sums
+        )
+        add_to_hidden(
+            state, num_threads, thread, phase + 6, weights, layer, 3, buffers.activation,
+            shape.intermediate_size, buffers, sums,
+        )  # fmt: skip
+    phase = 1 + shape.num_layers * PHASES_PER_LAYER
+    _end(state, num_threads, thread, phase, shape, weights, buffers, inverse)
+
+
+@compiled()
+def _begin(state, num_threads, thread, phase, weights, buffers):  # type: ignore[no-untyped-def]
+    """Make embeddings ready for the first norm."""
+    hidden, x, norm = buffers.hidden, buffers.x, weights.norms[0]
+    num_tasks, num_done = (len(hidden) + _TOKENS - 1) // _TOKENS, 0
+    task = claim(state, num_threads, thread, phase, num_tasks)
+    while task >= 0:
+        for token in range(task * _TOKENS, min((task + 1) * _TOKENS, len(hidden))):
+            for panel in range(hidden.shape[1] // PANEL):
+                square = np.float32(0)
+                for column in range(panel * PANEL, (panel + 1) * PANEL):
+                    number = hidden[token, column]
+                    x[token, column] = to_element(x, number * norm[column])
+                    square += number * number
+                buffers.squares[token, panel] = square
+        num_done += 1
+        task = claim(state, num_threads, thread, phase, num_tasks)
+    finish(state, num_threads, phase, num_done, num_tasks)
+
+
+@compiled()
+def _end(  # type: ignore[no-untyped-def]
+    state, num_threads, thread, phase, shape, weights, buffers, inverse
+):
+    """The last norm, into `buffers.x`."""
+    hidden, x, norm = buffers.hidden, buffers.x, weights.norms[2 * shape.num_layers]
+    inverse_norms(buffers.squares, shape.hidden_size, shape.epsilon, inverse)
+    num_tasks, num_done = (len(x) + _TOKENS - 1) // _TOKENS, 0
+    task = claim(state, num_threads, thread, phase, num_tasks)
+    while task >= 0:
+        for token in range(task * _TOKENS, min((task + 1) * _TOKENS, len(x))):
+            for column in range(shape.hidden_size):
+                number = hidden[token, column] * inverse[token] * norm[column]
+                x[token, column] = to_element(x, number)
+        num_done += 1
+        task = claim(state, num_threads, thread, phase, num_tasks)
+    finish(state, num_threads, phase, num_done, num_tasks)

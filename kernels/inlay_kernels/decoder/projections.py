@@ -1,0 +1,144 @@
+"""The four linear layers of a decoder layer, each with what stands before and behind it."""
+
+import numpy as np
+
+from inlay_kernels.compiled import compiled, exponential
+from inlay_kernels.decoder.crew import claim, finish
+from inlay_kernels.decoder.instructions import to_element
+from inlay_kernels.decoder.products import LANES, MAX_ROWS, PANEL, multiply
+
+
+@compiled()
+def tile_size(num_tokens, first):  # type: ignore[no-untyped-def]
+    """How many of the rows from `first` on to take together: as many each time, to the end."""
+    num_left = num_tokens - first
+    num_tiles = (num_left + MAX_ROWS - 1) // MAX_ROWS
+    return (num_left + num_tiles - 1) // num_tiles
+
+
+@compiled()
+def inverse_norms(squares, size, epsilon, inverse):  # type: ignore[no-untyped-def]
+    """inverse[t] = 1 / sqrt(mean square of the hidden states of token t + epsilon)."""
+    for token in range(squares.shape[0]):
+        total = np.float32(0)
+        for panel in range(squares.shape[1]):
+            total += squares[token, panel]
+        inverse[token] = np.float32(1) / np.sqrt(total / np.float32(size) + epsilon)
+
+
+@compiled()
+def query_key_value(  # type: ignore[no-untyped-def]
+    state, num_threads, thread, phase, shape, weights, layer, buffers, inverse, sums
+):
+    """Norm, then queries, keys and values in one."""
+    x, output = buffers.x.reshape(-1), buffers.qkv
+    stride, num_tokens = buffers.x.shape[1], len(output)
+    size = shape.hidden_size + shape.hidden_size % 2
+    start = layer * weights.starts[4] + weights.starts[0]
+    scales, biases = weights.scales[layer], weights.biases[layer]
+    inverse_norms(buffers.squares, shape.hidden_size, shape.epsilon, inverse)
+    num_tasks, num_done = output.shape[1] // PANEL, 0
+    task = claim(state, num_threads, thread, phase, num_tasks)
+    while task >= 0:
+        first = 0
+        while first < num_tokens:
+            count = tile_size(num_tokens, first)
+            place = start + task * PANEL * size
+            multiply(count, weights.packed, place, size, x, first * stride, stride, sums)
+            for row in range(count):
+                for lane in range(PANEL):
+                    column = task * PANEL + lane
+                    number = sums[row * PANEL + lane] * scales[column] * inverse[first + row]
+                    output[first + row, column] = number + biases[column]
+            first += count
+        num_done += 1
+        task = claim(state, num_threads, thread, phase, num_tasks)
+    finish(state, num_threads, phase, num_done, num_tasks)
+
+
+@compiled()
+def add_to_hidden(  # type: ignore[no-untyped-def]
+    state, num_threads, thread, phase, weights, layer, linear, operand, size, buffers, sums
+):
+    """A linear layer added to the hidden states, which are made ready for the norm that follows.
+
+    linear: 1, the output of attention, or 3, the second half of the MLP.
+    """
+    x, hidden, following = operand.reshape(-1), buffers.hidden, buffers.x
+    stride, num_tokens = operand.shape[1], len(hidden)
+    size = size + size % 2
+    start = layer * weights.starts[4] + weights.starts[linear]
+    base = weights.columns[linear]
+    scales, biases = weights.scales[layer, base:], weights.biases[layer, base:]
+    norm = weights.norms[2 * layer + (linear + 1) // 2]
+    num_tasks, num_done = hidden.shape[1] // PANEL, 0
+    task = claim(state, num_threads, thread, phase, num_tasks)
+    while task >= 0:
+        first = 0
+        while first < num_tokens:
+            count = tile_size(num_tokens, first)
+            place = start + task * PANEL * size
+            multiply(count, weights.packed, place, size, x, first * stride, stride, sums)
+            for row in range(count):
+                square = np.float32(0)
+                for lane in range(PANEL):
+                    column = task * PANEL + lane
+                    number = sums[row * PANEL + lane] * scales[column] + biases[column]
+                    number += hidden[first + row, column]
+                    hidden[first + row, column] = number
+                    following[first + row, column] = to_element(following, number * norm[column])
+                    square += number * number
+                buffers.squares[first + row, task] = square
+            first += count
+        num_done += 1
+        task = claim(state, num_threads, thread, phase, num_tasks)
+    finish(state, num_threads, phase, num_done, num_tasks)
+
+
+@compiled()
+def gate_up(  # type: ignore[no-untyped-def]
+    state, num_threads, thread, phase, shape, weights, layer, buffers, inverse, sums
+):
+    """Norm, then both halves of the first half of the MLP in one: bent gate times up."""
+    x, output = buffers.x.reshape(-1), buffers.activation
+    stride, num_tokens = buffers.x.shape[1], len(output)
+    size = shape.hidden_size + shape.hidden_size % 2
+    start = layer * weights.starts[4] + weights.starts[2]
+    base = weights.columns[2]
+    scales, biases = weights.scales[layer, base:], weights.biases[layer, base:]
+    inverse_norms(buffers.squares, shape.hidden_size, shape.epsilon, inverse)
+    num_tasks, num_done = (weights.columns[3] - base) // PANEL, 0
+    task = claim(state, num_threads, thread, phase, num_tasks)
+    while task >= 0:
+        first = 0
+        while first < num_tokens:
+            count = tile_size(num_tokens, first)
+            place = start + task * PANEL * size
+            multiply(count, weights.packed, place, size, x, first * stride, stride, sums)
+            for row in range(count):
+                factor = inverse[first + row]
+                for lane in range(LANES):
+                    column, other = task * PANEL + lane, task * PANEL + LANES + lane
+                    gate = sums[row * PANEL + lane] * scales[column] * factor + biases[column]
+                    up = sums[row * PANEL + LANES + lane] * scales[other] * factor + biases[other]
+                    bent = _gelu(gate) if shape.has_gelu else _silu(gate)
+                    output[first + row, task * LANES + lane] = to_element(output, bent * up)
+            first += count
+        num_done += 1
+        task = claim(state, num_threads, thread, phase, num_tasks)
+    finish(state, num_threads, phase, num_done, num_tasks)
+
+
+@compiled()
+def _silu(x):  # type: ignore[no-untyped-def]
+    """x / (1 + exp(-x)), from the exponential of what is not positive."""
+    small = exponential(-abs(x))
+    return x * (np.float32(1) if x >= 0 else small) / (np.float32(1) + small)
+
+
+@compiled()
+def _gelu(x):  # type: ignore[no-untyped-def]
+    """x (1 + tanh y) / 2 for y = sqrt(2 / pi) (x + 0.044715 x^3), which is x / (1 + exp(-2 y))."""
+    y = np.float32(0.7978845608) * (x + np.float32(0.044715) * x * x * x)
+    small = exponential(np.float32(-2) * abs(y))
+    return x * (np.float32(1) if y >= 0 else small) / (np.float32(1) + small)

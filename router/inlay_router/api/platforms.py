@@ -1,0 +1,82 @@
+"""`/invocations` (SageMaker) and `/vertex` (Vertex AI): other routes in these clouds' envelopes."""
+
+from msgspec import UNSET, Raw, Struct, UnsetType
+from starlette.responses import Response
+
+from inlay_router.admission import ValidGenerateRequest
+from inlay_router.api.body import parse, read_body
+from inlay_router.api.chat import answer_chat
+from inlay_router.api.completions import complete
+from inlay_router.api.generate import answer_compat
+from inlay_router.api.responses import json_response
+from inlay_router.api.route import until_client_leaves
+from inlay_router.bodies import best_first, generate_all
+from inlay_router.call import Call, answers_headers
+from inlay_router.chat.body import ChatBody
+from inlay_router.completion.body import CompletionBody
+from inlay_router.errors import ValidationError
+from inlay_router.schemas import GenerateBody
+from inlay_router.service import Service
+from inlay_router.tasks import together
+
+
+class InvocationBody(Struct, frozen=True):
+    """Which route a body is meant for."""
+
+    inputs: Raw | UnsetType = UNSET
+    messages: Raw | UnsetType = UNSET
+    prompt: Raw | UnsetType = UNSET
+
+
+class VertexBody(Struct, frozen=True):
+    """Body of `/vertex`; an instance is a GenerateBody or a ChatBody."""
+
+    instances: list[Raw]
+
+
+class VertexAnswer(Struct, frozen=True):
+    """Answer of `/vertex`: one text an instance."""
+
+    predictions: list[str]
+
+
+async def invocations(call: Call) -> Response:
+    """What `/`, `/v1/chat/completions` or `/v1/completions` answers, as the body's shape says."""
+    limit = call.service.config.payload_limit
+    data = bytes(await read_body(call.request, Raw, limit))
+    shape = parse(data, InvocationBody)
+    if shape.inputs is not UNSET:
+        return await answer_compat(call, parse(data, GenerateBody))
+    if shape.messages is not UNSET:
+        return await answer_chat(call, parse(data, ChatBody))
+    if shape.prompt is not UNSET:
+        return await complete(call, parse(data, CompletionBody))
+    raise ValidationError("the body must have `inputs`, `messages` or `prompt`")
+
+
+async def vertex(call: Call) -> Response:
+    """The text that answers each instance, without its prompt unless that was asked for."""
+    service = call.service
+    body = await read_body(call.request, VertexBody, service.config.payload_limit)
+    if not body.instances:
+        raise ValidationError("`instances` cannot be empty")
+    call.resources.enter_context(service.permits.take(len(body.instances)))
+    async with until_client_leaves(call.request):
+        requests = await together(_admit(service, bytes(one)) for one in body.instances)
+        others = sum(len(request.generations) - 1 for request in requests)
+        call.resources.enter_context(service.permits.take(others))
+        call.admit(*requests)
+        generated = await together(generate_all(service.generation, one) for one in requests)
+    best = [best_first(candidates)[0].finish for candidates in generated]
+    call.succeed(*best)
+    texts = [
+        request.full_text(finish.generated_text)
+        for request, finish in zip(requests, best, strict=True)
+    ]
+    return json_response(VertexAnswer(texts), headers=answers_headers(call, requests, best))
+
+
+async def _admit(service: Service, instance: bytes) -> ValidGenerateRequest:
+    if parse(instance, InvocationBody).messages is not UNSET:
+        return (await service.chats.admit(parse(instance, ChatBody))).request
+    return await service.admission.admit(parse(instance, GenerateBody), is_streaming=False)

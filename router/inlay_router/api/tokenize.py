@@ -1,0 +1,73 @@
+"""`/tokenize`: the tokens of a prompt and where they stand in it."""
+
+import asyncio
+from collections.abc import Iterable
+
+from msgspec import Struct
+from starlette.responses import Response
+
+from inlay_router.api.body import read_body
+from inlay_router.api.responses import json_response
+from inlay_router.api.route import until_client_leaves
+from inlay_router.call import Call
+from inlay_router.schemas import GenerateBody
+from inlay_router.service import Service
+from inlay_router.tokenizer import Tokenizer
+from inlay_router.validation import validate
+
+
+class TokenSpanBody(Struct, frozen=True):
+    """One token; [start, stop) counts characters."""
+
+    id: int
+    text: str
+    start: int
+    stop: int
+
+
+async def tokenize(call: Call) -> Response:
+    """The tokens of `inputs` as the model gets them."""
+    service = call.service
+    body = await read_body(call.request, GenerateBody, service.config.payload_limit)
+    call.resources.enter_context(service.permits.take())
+    async with until_client_leaves(call.request):
+        validate(body, service.limits, is_streaming=False)
+        spans = await prompt_spans(service, body.inputs)
+    call.succeed()
+    return json_response(spans)
+
+
+async def prompt_spans(service: Service, inputs: str) -> list[TokenSpanBody]:
+    """Every token of `inputs`, those that the tokenizer adds included.
+
+    They stand in `inputs`; with images, in the text that the placeholders of images make longer.
+    Raises ValidationError for a prompt that cannot be read.
+    """
+    prompt = await service.admission.prompts.read(inputs)
+    tokenizer = service.generation.tokenizer
+    if prompt.places:
+        return laid_out(tokenizer, prompt.token_ids)
+    executor = service.admission.prompts.executor
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(executor, token_spans, tokenizer, inputs)
+
+
+def token_spans(
+    tokenizer: Tokenizer, text: str, *, add_special_tokens: bool = True
+) -> list[TokenSpanBody]:
+    """Every token of `text` in order; one that the tokenizer adds spans nothing."""
+    return [
+        TokenSpanBody(token_id, text[start:stop], start, stop)
+        for token_id, start, stop in tokenizer.spans(text, add_special_tokens=add_special_tokens)
+    ]
+
+
+def laid_out(tokenizer: Tokenizer, token_ids: Iterable[int]) -> list[TokenSpanBody]:
+    """Tokens one behind the other."""
+    spans: list[TokenSpanBody] = []
+    start = 0
+    for token_id in token_ids:
+        text = tokenizer.text(token_id)
+        spans.append(TokenSpanBody(token_id, text, start, start + len(text)))
+        start += len(text)
+    return spans

@@ -1,0 +1,71 @@
+"""The JSON of `/v1/completions`: OpenAI's fields, and TGI's, which its own clients send there.
+
+Unknown keys are ignored, and null means absent for every optional key.
+"""
+
+from msgspec import Struct
+
+from inlay_router.api.openai import StreamOptions, UsageBody
+from inlay_router.schemas import GrammarBody
+
+
+class CompletionBody(Struct, frozen=True, kw_only=True):
+    """Body of `/v1/completions`."""
+
+    prompt: str | list[str | int | list[int]]
+    model: str | None = None
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    n: int | None = None
+    best_of: int | None = None
+    stop: str | list[str] | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    echo: bool | None = None
+    logprobs: int | None = None
+    suffix: str | None = None
+    seed: int | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    logit_bias: dict[int, float] | None = None
+    user: str | None = None
+    do_sample: bool | None = None
+    repetition_penalty: float | None = None
+    top_k: int | None = None
+    typical_p: float | None = None
+    truncate: int | None = None
+    watermark: bool | None = None
+    return_full_text: bool | None = None
+    grammar: GrammarBody | None = None
+    adapter_id: str | None = None
+
+
+class CompletionLogprobs(Struct, frozen=True):
+    """Parallel arrays with one entry a token."""
+
+    tokens: list[str]
+    token_logprobs: list[float | None]
+    top_logprobs: list[dict[str, float] | None] | None
+    text_offset: list[int]
+
+
+class CompletionChoice(Struct, frozen=True):
+    """One completion of one prompt, or a piece of it."""
+
+    index: int
+    text: str
+    logprobs: CompletionLogprobs | None
+    finish_reason: str | None
+
+
+class CompletionAnswer(Struct, frozen=True):
+    """Answer of `/v1/completions`, and each event of its stream."""
+
+    object: str
+    id: str
+    created: int
+    model: str
+    system_fingerprint: str
+    choices: list[CompletionChoice]
+    usage: UsageBody | None

@@ -1,0 +1,24 @@
+"""Notices a replica that lives and answers no more, and ends it so that it is started again."""
+
+import asyncio
+import time
+from typing import NoReturn
+
+from inlay_router.links.link import Link, LinkLost
+from inlay_router.patience import Patience
+
+_NUM_LOOKS = 8
+"""How often it is looked at within the time that it has."""
+
+
+async def end_if_hung(link: Link, patience: Patience) -> NoReturn:
+    """Watch until a step takes too long, or until a shard does not say that it lives.
+
+    Then the replica is ended, and LinkLost raised.
+    """
+    while True:
+        await asyncio.sleep(patience.seconds / _NUM_LOOKS)
+        is_late = patience.is_over(time.monotonic())
+        if is_late or not await link.is_alive(within=patience.seconds):
+            await link.end()
+            raise LinkLost("it lives and does not answer")

@@ -1,0 +1,68 @@
+"""`/invocations` and `/vertex`: what clouds wrap requests in."""
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+from scripted_router import serve
+
+from inlay_router.links.scripted_shard import spell
+
+
+def post(path: str, body: Any, **config: Any) -> httpx.Response:
+    async def scenario() -> httpx.Response:
+        async with serve(spell("hello"), **config) as edge, edge.client as client:
+            return await client.post(path, json=body)
+
+    return asyncio.run(scenario())
+
+
+def test_an_invocation_with_inputs_is_answered_as_on_the_root() -> None:
+    body = {"inputs": "ab", "parameters": {"max_new_tokens": 2}}
+    assert post("/invocations", body).json() == [{"generated_text": "he"}]
+
+
+def test_an_invocation_may_be_a_stream() -> None:
+    response = post("/invocations", {"inputs": "ab", "stream": True})
+    assert response.headers["content-type"].startswith("text/event-stream")
+    assert '"generated_text":"hello"' in response.text
+
+
+def test_an_invocation_with_a_prompt_is_a_completion() -> None:
+    answer = post("/invocations", {"prompt": "ab", "max_tokens": 2}).json()
+    assert answer["choices"][0]["text"] == "he"
+
+
+@pytest.mark.parametrize("body", [{}, {"instances": []}, [], "text", 3])
+def test_an_invocation_that_is_none_of_them_is_refused(body: Any) -> None:
+    response = post("/invocations", body)
+    assert response.status_code == 422
+    assert response.json()["error_type"] == "validation"
+
+
+def test_what_is_wrong_with_an_invocation_is_said_as_on_its_route() -> None:
+    error = post("/invocations", {"inputs": "a", "parameters": {"top_k": "many"}}).json()["error"]
+    assert "`parameters.top_k`: expected `int | null`, got `str`" in error
+
+
+def test_vertex_answers_each_instance() -> None:
+    parameters = {"max_new_tokens": 2, "seed": 1}
+    body = {"instances": [{"inputs": "ab", "parameters": parameters}, {"inputs": "c"}]}
+    response = post("/vertex", body)
+    assert response.json() == {"predictions": ["he", "hello"]}
+    assert response.headers["x-prompt-tokens"] == "3"
+    assert response.headers["x-generated-tokens"] == "8"
+
+
+def test_vertex_refuses_what_generate_refuses() -> None:
+    assert post("/vertex", {"instances": []}).status_code == 422
+    response = post("/vertex", {"instances": [{"inputs": "a"}, {"inputs": ""}]})
+    assert response.status_code == 422
+    assert response.json()["error"] == "Input validation error: `inputs` cannot be empty"
+
+
+def test_every_instance_holds_a_permit() -> None:
+    body = {"instances": [{"inputs": "a"}] * 3}
+    assert post("/vertex", body, max_concurrent_requests=2).status_code == 429
+    assert post("/vertex", body, max_concurrent_requests=3).status_code == 200

@@ -1,0 +1,150 @@
+"""Traces: what a call says of itself, and how it reaches a collector."""
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from scripted_router import serve
+
+from inlay_router.config import ConfigError
+from inlay_router.links.scripted_shard import spell
+from inlay_router.request import Finish, FinishReason
+from inlay_router.spans import Trail, spans_of
+from inlay_router.traces import Traces
+
+SECOND = 1_000_000_000
+TRACE_ID, SPAN_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+PARENT = f"00-{TRACE_ID}-{SPAN_ID}-01"
+
+
+def trail(**changes: Any) -> Trail:
+    finish = Finish(
+        reason=FinishReason.LENGTH,
+        generated_text="",
+        num_generated_tokens=3,
+        queue_seconds=1.0,
+        inference_seconds=2.0,
+    )
+    settings: dict[str, Any] = {
+        "name": "generate",
+        "traceparent": PARENT,
+        "start": 10 * SECOND,
+        "end": 14 * SECOND,
+        "validation_seconds": 0.5,
+        "finishes": (finish,),
+        "failure": None,
+    }
+    return Trail(**{**settings, **changes})
+
+
+def test_a_call_and_its_stages_are_spans_of_the_clients_trace() -> None:
+    call, *stages = spans_of(trail())
+    assert {span["traceId"] for span in (call, *stages)} == {TRACE_ID}
+    assert call["parentSpanId"] == SPAN_ID
+    assert [span["parentSpanId"] for span in stages] == [call["spanId"]] * 3
+    assert [(s["name"], s["startTimeUnixNano"], s["endTimeUnixNano"]) for s in stages] == [
+        ("validation", "10000000000", "10500000000"),
+        ("queue", "10500000000", "11500000000"),
+        ("inference", "11500000000", "13500000000"),
+    ]
+    assert call["status"] == {"code": 1}
+    assert call["attributes"] == [{"key": "generated_tokens", "value": {"intValue": "3"}}]
+
+
+@pytest.mark.parametrize("header", ["", "00-xyz", PARENT.upper(), "00-" + "0" * 10])
+def test_a_header_that_is_none_begins_a_new_trace(header: str) -> None:
+    call, *_ = spans_of(trail(traceparent=header))
+    assert len(call["traceId"]) == 32
+    assert call["parentSpanId"] == ""
+
+
+def test_a_refused_call_is_one_failed_span() -> None:
+    (call,) = spans_of(trail(validation_seconds=None, finishes=(), failure="validation"))
+    assert call["status"] == {"code": 2, "message": "validation"}
+
+
+@dataclass
+class Collector:
+    """What an HTTP server of our own was sent."""
+
+    url: str = ""
+    status: int = 200
+    paths: list[str] = field(default_factory=list)
+    batches: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def spans(self) -> list[dict[str, Any]]:
+        scopes = [one["scopeSpans"][0] for batch in self.batches for one in batch["resourceSpans"]]
+        return [span for scope in scopes for span in scope["spans"]]
+
+
+@asynccontextmanager
+async def collecting(status: int = 200) -> AsyncIterator[Collector]:
+    collector = Collector(status=status)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+        length = int(head.partition("content-length: ")[2].partition("\r")[0])
+        collector.paths.append(head.split()[1])
+        collector.batches.append(json.loads(await reader.readexactly(length)))
+        writer.write(f"HTTP/1.1 {collector.status} -\r\ncontent-length: 0\r\n\r\n".encode())
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        collector.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        yield collector
+
+
+def test_every_call_reaches_the_collector() -> None:
+    async def scenario() -> Collector:
+        async with collecting() as collector:
+            options = {"otlp_endpoint": collector.url, "otlp_service_name": "mine"}
+            async with serve(spell("hello"), **options) as edge, edge.client as client:
+                headers = {"traceparent": PARENT}
+                await client.post("/generate_stream", json={"inputs": "a"}, headers=headers)
+                await client.post("/", json={"inputs": ""})
+        return collector
+
+    collector = asyncio.run(scenario())
+    assert collector.paths == ["/v1/traces"]
+    assert [span["name"] for span in collector.spans] == [
+        "generate_stream",
+        "validation",
+        "queue",
+        "inference",
+        "compat_generate",
+    ]
+    assert collector.spans[0]["traceId"] == TRACE_ID
+    assert collector.spans[-1]["status"]["code"] == 2
+    resource = collector.batches[0]["resourceSpans"][0]["resource"]
+    assert resource["attributes"][0]["value"] == {"stringValue": "mine"}
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "ftp://127.0.0.1/x", None])
+def test_a_collector_that_is_not_there_costs_one_line(
+    url: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        async with collecting(503) as collector, Traces(url or collector.url, "mine") as traces:
+            for _ in range(2):
+                traces.record(trail())
+                await traces.flush()
+
+    with caplog.at_level(logging.WARNING):
+        asyncio.run(scenario())
+    assert caplog.text.count("traces cannot be sent") == 1
+
+
+def test_an_endpoint_without_a_scheme_is_refused_at_start() -> None:
+    async def scenario() -> None:
+        with pytest.raises(ConfigError, match="--otlp-endpoint must begin with http"):
+            async with serve(otlp_endpoint="localhost:4318"):
+                pass
+
+    asyncio.run(scenario())

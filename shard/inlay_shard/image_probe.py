@@ -1,0 +1,223 @@
+"""Proof at start-up that prompts with pictures reach the text tower as by the model's own code.
+
+The model's own forward and ours are stopped at the text tower, and what they hand over is compared:
+embeddings, positions, what is added behind the first layers, how far tokens see. What the tower
+makes of it is the subject of the other proof, `probe`.
+"""
+
+import inspect
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from inlay_shard.errors import ModelRefused
+from inlay_shard.network import Network, TowerAnswer
+from inlay_shard.preparation import Prepared
+from inlay_shard.view import View
+
+_TOLERANCES = {torch.float32: 1e-3, torch.float16: 0.02, torch.bfloat16: 0.05}
+"""Largest difference of embeddings, in units of the largest one."""
+_HARMLESS = frozenset(
+    {"past_key_values", "use_cache", "return_dict", "cache_position", "input_ids", "kwargs"}
+    | {"output_attentions", "output_hidden_states", "output_router_logits", "logits_to_keep"}
+)
+"""Arguments of a text tower that say nothing about the images."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Handover:
+    """What a text tower is given for one prompt."""
+
+    embeddings: Tensor
+    """(tokens, hidden)."""
+    positions: Tensor
+    """int64 (axes, tokens)."""
+    added: list[Tensor]
+    """(tokens, hidden) each: added to the hidden states behind the first layers."""
+    is_visible: Tensor | None
+    """bool (tokens, tokens): which tokens each token sees; None: itself and those before it."""
+    others: frozenset[str] = field(default_factory=frozenset)
+    """Names of the other arguments that are set."""
+
+
+@torch.inference_mode()
+def prove_images(network: Network, prepared: Prepared) -> View:
+    """What tokens see in prompts with images, if ours is what the model's own code hands over.
+
+    To be called while the text tower still has the attention that it came with.
+
+    Args:
+        prepared: a prompt with pictures.
+
+    Raises:
+        ModelRefused: images are put into the text in a way that is not supported.
+    """
+    token_ids = torch.from_numpy(prepared.token_ids).to(network.device)
+    inputs = {name: torch.from_numpy(entry) for name, entry in prepared.inputs.items()}
+    with _encoding_once(network.image_encoder):
+        ours = _ours(network, token_ids, prepared.places, inputs)
+        theirs = _theirs(network, token_ids, inputs)
+    _compare(ours, theirs, _TOLERANCES[network.dtype])
+    return _find_view(theirs.is_visible, prepared.places, len(token_ids))
+
+
+def _theirs(network: Network, token_ids: Tensor, inputs: Mapping[str, Tensor]) -> Handover:
+    names = inspect.signature(network.model.forward).parameters
+    known = {name: entry for name, entry in inputs.items() if name in names}
+    known.pop("attention_mask", None)
+    with _stopped_at(network.text_tower) as handed:
+        network.model(input_ids=token_ids.unsqueeze(0), **network.place(known), use_cache=False)
+    return _read(handed)
+
+
+def _ours(
+    network: Network,
+    token_ids: Tensor,
+    places: NDArray[np.int64],
+    inputs: Mapping[str, Tensor],
+) -> Handover:
+    features = network.encode_images({name: inputs[name] for name in network.pixel_names(inputs)})
+    if len(features) != len(places):
+        raise ModelRefused(
+            f"its encoder makes {len(features)} embeddings for {len(places)} places of images"
+        )
+    positions = network.image_positions(token_ids.cpu(), inputs)
+    if positions is None:
+        positions = torch.arange(len(token_ids)).expand(network.num_position_axes, -1)
+    embeddings = network.embed(token_ids, torch.from_numpy(places).to(network.device), features)
+    keep = torch.zeros(1, dtype=torch.int64, device=network.device)
+    with _stopped_at(network.text_tower) as handed:
+        network.logits(token_ids, positions.to(network.device), keep, embeddings)
+    return _read(handed)
+
+
+@contextmanager
+def _stopped_at(tower: Any) -> Iterator[dict[str, Any]]:
+    """Within, a forward pass leaves in the dictionary what it hands to the tower, which is idle."""
+    handed: dict[str, Any] = {}
+    signature = inspect.signature(tower.forward)
+
+    def forward(*arguments: Any, **named: Any) -> TowerAnswer:
+        bound = signature.bind(*arguments, **named).arguments
+        handed.update(bound.pop("kwargs", {}))
+        handed.update(bound)
+        return TowerAnswer(last_hidden_state=handed.get("inputs_embeds"))
+
+    tower.__dict__["forward"] = forward
+    try:
+        yield handed
+    finally:
+        del tower.__dict__["forward"]
+
+
+@contextmanager
+def _encoding_once(encoder: Any) -> Iterator[None]:
+    """Within, images that were embedded before are not embedded again."""
+    owner = (
+        encoder.model if hasattr(getattr(encoder, "model", None), "get_image_features") else encoder
+    )
+    encode = owner.get_image_features
+    known: list[tuple[list[Tensor], Any]] = []
+
+    def remember(*arguments: Any, **named: Any) -> Any:
+        tensors = [entry for entry in (*arguments, *named.values()) if isinstance(entry, Tensor)]
+        for seen, output in known:
+            if _are_equal(seen, tensors):
+                return output
+        known.append((tensors, encode(*arguments, **named)))
+        return known[-1][1]
+
+    owner.__dict__["get_image_features"] = remember
+    try:
+        yield
+    finally:
+        del owner.__dict__["get_image_features"]
+
+
+def _are_equal(some: list[Tensor], others: list[Tensor]) -> bool:
+    return len(some) == len(others) and all(map(torch.equal, some, others))
+
+
+def _read(handed: dict[str, Any]) -> Handover:
+    if handed.get("inputs_embeds") is None:
+        raise ModelRefused("it does not hand embeddings with images to its text tower")
+    embeddings: Tensor = handed.pop("inputs_embeds")[0]
+    mask = handed.pop("visual_pos_masks", None)
+    added = [
+        _everywhere(entry, mask[0]) for entry in handed.pop("deepstack_visual_embeds", None) or ()
+    ]
+    return Handover(
+        embeddings=embeddings,
+        positions=_positions(handed.pop("position_ids", None), len(embeddings)),
+        added=added,
+        is_visible=_visible(handed.pop("attention_mask", None)),
+        others=frozenset(n for n, entry in handed.items() if entry is not None) - _HARMLESS,
+    )
+
+
+def _everywhere(added: Tensor, is_image: Tensor) -> Tensor:
+    """(tokens, hidden): rows of `added` where `is_image`, zeros elsewhere."""
+    whole = added.new_zeros(len(is_image), added.shape[-1])
+    whole[is_image] = added
+    return whole
+
+
+def _positions(position_ids: Tensor | None, num_tokens: int) -> Tensor:
+    """int64 (axes, tokens), from whatever shape a text tower takes them in."""
+    if position_ids is None:
+        return torch.arange(num_tokens).unsqueeze(0)
+    positions = position_ids.reshape(-1, num_tokens).cpu()
+    return positions[1:] if len(positions) == 4 else positions
+
+
+def _visible(mask: Any) -> Tensor | None:
+    """bool (tokens, tokens): what any layer lets a token see; None when no mask is made."""
+    masks = list(mask.values()) if isinstance(mask, dict) else [mask]
+    square = [entry[0, 0] for entry in masks if isinstance(entry, Tensor) and entry.ndim == 4]
+    if not square:
+        return None
+    seen = [entry if entry.dtype == torch.bool else entry >= 0 for entry in square]
+    return torch.stack(seen).any(0).cpu()
+
+
+def _compare(ours: Handover, theirs: Handover, tolerance: float) -> None:
+    """Raise ModelRefused unless both say the same."""
+    if missing := sorted(theirs.others - ours.others):
+        raise ModelRefused(
+            f"with images it hands {', '.join(missing)} to its text tower, which is not supported"
+        )
+    shift = theirs.positions - ours.positions  # by one number: PaliGemma counts from 1
+    if bool((shift != shift.flatten()[0]).any()):
+        raise ModelRefused("it numbers the tokens of images in a way that is not supported")
+    if len(ours.added) != len(theirs.added) or not all(
+        _is_close(mine, other, tolerance)
+        for mine, other in zip(
+            [ours.embeddings, *ours.added], [theirs.embeddings, *theirs.added], strict=True
+        )
+    ):
+        raise ModelRefused("it puts images into the text in a way that is not supported")
+
+
+def _is_close(some: Tensor, others: Tensor, tolerance: float) -> bool:
+    difference = (some.float() - others.float()).abs().max()
+    return bool(difference <= tolerance * others.float().abs().max())
+
+
+def _find_view(is_visible: Tensor | None, places: NDArray[np.int64], num_tokens: int) -> View:
+    """How far tokens see, of the ways that are supported."""
+    if is_visible is None:
+        return View.CAUSAL
+    own = torch.arange(num_tokens)
+    is_ahead = own > own.unsqueeze(1)
+    for view in View:
+        stops = view.stops(places, num_tokens)
+        stop = own + 1 if stops is None else torch.from_numpy(stops)
+        if torch.equal(is_visible & is_ahead, (own < stop.unsqueeze(1)) & is_ahead):
+            return view
+    raise ModelRefused("tokens of its images see ahead in a way that is not supported")

@@ -1,0 +1,178 @@
+"""Text towers of the common kind as one compiled loop on the CPU, in place of their own code."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from inlay_kernels.decoder import Decoder, PackedTower, StreamedLinear
+from inlay_shard.attention import PagedLayer, attach, attached
+from inlay_shard.network import Network, TowerAnswer
+from inlay_shard.probe import probe_tokens
+from inlay_shard.recognition import (
+    Call,
+    find_norm,
+    is_plain,
+    layer_weights,
+    linears,
+    recognise,
+    rotation,
+)
+
+_TABLE_POSITIONS = 1 << 15
+"""Positions whose rotation is kept; later ones are computed when they come."""
+_FIXED_ROTATIONS = frozenset({"default", "linear", "llama3", "yarn"})
+"""Kinds of rotation whose angle at a position depends on nothing else."""
+
+_TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 0.1}
+"""Largest difference of logits, in units of the logits; both by the root of their mean square."""
+
+
+@torch.inference_mode()
+def fuse(network: Network, modules: Sequence[nn.Module]) -> "FusedTower | None":
+    """Run the text tower of a network as one compiled loop from now on, if it is recognised.
+
+    Its weights move into a form of their own, layer by layer, so that none is held twice. The
+    caller proves the result, by its logits.
+
+    modules: of attention, in the order of the layers, with our attention attached.
+    """
+    calls = _calls(network, modules)
+    shape = recognise(network.text_tower, calls)
+    if shape is None:
+        return None
+    tower: Any = network.text_tower
+    norm = find_norm(tower.norm)
+    assert norm is not None
+    packed = PackedTower(shape, linears(tower.layers[0])[0].weight.dtype, norm.factors)
+    for place, (layer, call) in enumerate(zip(tower.layers, calls, strict=True)):
+        packed.put(place, layer_weights(layer, call))
+        for linear in linears(layer):
+            linear.weight = nn.Parameter(linear.weight.to("meta"), requires_grad=False)
+    fused = FusedTower(tower, modules, packed)
+    tower.__dict__["forward"] = fused
+    return fused
+
+
+class FusedTower:
+    """Called instead of the forward pass of a text tower, whose weights it holds."""
+
+    def __init__(self, tower: Any, modules: Sequence[nn.Module], packed: PackedTower) -> None:
+        self._tower = tower
+        self._modules = modules
+        self._packed = packed
+        self._decoder: Decoder | None = None
+        self._key_cache: Tensor | None = None
+        self._table = _rotation_table(tower)
+
+    def __call__(
+        self,
+        input_ids: Tensor | None = None,
+        *,
+        position_ids: Tensor,
+        inputs_embeds: Tensor | None = None,
+        **others: object,
+    ) -> TowerAnswer:
+        """Last hidden states of tokens (1, tokens), or of embeddings (1, tokens, hidden_size).
+
+        position_ids: (1, tokens), or (axes, 1, tokens).
+        """
+        if inputs_embeds is None:
+            inputs_embeds = self._tower.embed_tokens(input_ids)
+        layers: list[Any] = [attached(module) for module in self._modules]
+        decoder = self._decoder_over(layers)
+        cosines, sines = self._rotation(position_ids.flatten(0, -2))
+        hidden = decoder(inputs_embeds[0], layers[0].current.batch, cosines, sines)
+        return TowerAnswer(last_hidden_state=hidden.unsqueeze(0))
+
+    def agrees(self, reference: Tensor, ours: Tensor) -> bool:
+        """Whether its logits (tokens, vocab_size) are the reference, but for noise."""
+        difference = (reference.float() - ours.float()).square().mean().sqrt()
+        size = reference.float().square().mean().sqrt()
+        return bool(difference <= _TOLERANCES[reference.dtype] * size)
+
+    @torch.inference_mode()
+    def undo(self) -> None:
+        """Give the tower its code and its weights back."""
+        del self._tower.__dict__["forward"]
+        for place, layer in enumerate(self._tower.layers):
+            weights = self._packed.projections(place)
+            for linear, weight in zip(linears(layer), weights, strict=True):
+                linear.weight = nn.Parameter(weight, requires_grad=False)
+
+    def _decoder_over(self, layers: Sequence[PagedLayer]) -> Decoder:
+        """Over the pool that is attached now: at start-up a small one comes first."""
+        if self._decoder is None or self._key_cache is not layers[0].key_cache:
+            self._key_cache = layers[0].key_cache
+            caches = [(layer.key_cache, layer.value_cache) for layer in layers]
+            self._decoder = Decoder(self._packed, caches)
+        return self._decoder
+
+    def _rotation(self, position_ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Of positions (axes, tokens): cosines and sines (tokens, rotary_size)."""
+        if self._table is None or len(position_ids) > 1 or position_ids.max() >= _TABLE_POSITIONS:
+            return rotation(self._tower, position_ids)
+        cosines, sines = self._table
+        return cosines[position_ids[0]], sines[position_ids[0]]
+
+
+@torch.inference_mode()
+def stream_head(network: Network) -> None:
+    """Let the head of a network read its weight in order. One that is tied to the embedding is in
+    memory twice from then on, as an embedding must be found by its row."""
+    head = network.model.get_output_embeddings()
+    for module in list(network.model.modules()):
+        for name, child in module.named_children():
+            if child is head and is_plain(child):
+                setattr(module, name, StreamedLinear(child))
+
+
+@dataclass(slots=True)
+class _Noter:
+    """Notes how attention is called, and answers zeros."""
+
+    calls: list[Call]
+
+    def __call__(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        scale: float,
+        sliding_window: int | None,
+        softcap: float | None,
+        sinks: Tensor | None,
+    ) -> Tensor:
+        call = Call(
+            num_heads=query.shape[1],
+            num_kv_heads=key.shape[1],
+            head_size=query.shape[2],
+            value_size=value.shape[2],
+            scale=scale,
+            window=sliding_window,
+            is_plain=softcap is None and sinks is None,
+        )
+        self.calls.append(call)
+        return query.new_zeros(*query.shape[:2], value.shape[2])
+
+
+def _calls(network: Network, modules: Sequence[nn.Module]) -> list[Call]:
+    """How each layer calls attention, in order."""
+    calls: list[Call] = []
+    before = [attached(module) for module in modules]
+    for module in modules:
+        attach(module, _Noter(calls))
+    token_ids, positions = probe_tokens(network, 2)
+    network.logits(token_ids, positions, torch.zeros(1, dtype=torch.int64))
+    for module, attend in zip(modules, before, strict=True):
+        attach(module, attend)
+    return calls
+
+
+def _rotation_table(tower: Any) -> tuple[Tensor, Tensor] | None:
+    """Cosines and sines (positions, rotary_size); None where they may depend on other things."""
+    if getattr(tower.rotary_emb, "rope_type", None) not in _FIXED_ROTATIONS:
+        return None
+    return rotation(tower, torch.arange(_TABLE_POSITIONS).unsqueeze(0))

@@ -1,0 +1,81 @@
+"""The largest step, tried at start-up: it shows what steps take beside the KV pool."""
+
+from collections.abc import Sequence
+
+import torch
+
+from inlay_kernels import AttentionBatch, Kernels
+from inlay_proto import generate_pb2 as pb
+from inlay_shard.architecture import max_positions
+from inlay_shard.cache import AttentionLayer, KVPool
+from inlay_shard.controls import SamplingRow
+from inlay_shard.memory import measured
+from inlay_shard.network import Network
+from inlay_shard.sampler import RowMasks, Sampler
+
+NUM_CHOOSING = 128
+"""Rows that choose a token in the largest step."""
+_NUM_WARMING = 16
+"""Tokens of a step before it, after which what is allocated once and kept is there."""
+_MAX_TOKENS = {"cpu": 512, "cuda": 1 << 16}
+"""Tokens that are tried at most, by device; what larger steps take is in proportion."""
+
+
+@torch.inference_mode()
+def largest_step_bytes(
+    network: Network,
+    kernels: Kernels,
+    layers: Sequence[AttentionLayer],
+    *,
+    vocab_size: int,
+    num_tokens: int,
+    block_size: int,
+) -> int:
+    """Memory that a step of `num_tokens` prompt tokens takes at its peak, beside the KV pool.
+
+    Attaches a pool of its own to the layers; the one that stays is to be attached afterwards.
+    """
+    num_tried = min(
+        num_tokens, _MAX_TOKENS[network.device.type], max_positions(network.config) or num_tokens
+    )
+    pool = KVPool(
+        layers,
+        kernels,
+        num_blocks=-(-num_tried // block_size),
+        block_size=block_size,
+        dtype=network.dtype,
+        device=network.device,
+    )
+    sampler = Sampler(vocab_size, network.device, kernels)
+    _step(network, pool, sampler, min(num_tried, _NUM_WARMING))
+    with measured(network.device) as peak:
+        _step(network, pool, sampler, num_tried)
+    return peak.num_bytes * num_tokens // num_tried
+
+
+def _step(network: Network, pool: KVPool, sampler: Sampler, num_tokens: int) -> None:
+    """A prefill whose last tokens all choose, drawn with every control and under a mask."""
+    token_ids = torch.zeros(num_tokens, dtype=torch.int64, device=network.device)
+    positions = torch.arange(num_tokens, device=network.device)
+    positions = positions.expand(network.num_position_axes, -1)
+    keep = torch.arange(max(0, num_tokens - NUM_CHOOSING), num_tokens, device=network.device)
+    pool.current.batch = one_row(0, num_tokens, pool).to(network.device)
+    logits = network.logits(token_ids, positions, keep)
+    sampling = pb.Sampling(do_sample=True, top_k=1, top_p=0.5, typical_p=0.5)
+    row = SamplingRow(sampling=sampling, prompt_ids=[0], output_ids=[])
+    packed = torch.full((len(keep), -(-logits.shape[1] // 32)), -1, dtype=torch.int32)
+    masks = RowMasks(row_indices=range(len(keep)), packed=packed)
+    sampler.choose(logits, [row] * len(keep), masks)
+
+
+def one_row(start: int, end: int, pool: KVPool) -> AttentionBatch:
+    """Tokens [start, end) of a sequence in the last blocks of the pool, highest first."""
+    num_blocks = -(-end // pool.block_size)
+    table = torch.arange(pool.num_blocks - 1, pool.num_blocks - 1 - num_blocks, -1)
+    own = torch.arange(start, end)
+    return AttentionBatch(
+        row_starts=torch.tensor([0, end - start], dtype=torch.int32),
+        context_lengths=torch.tensor([end], dtype=torch.int32),
+        block_tables=table.to(torch.int32).unsqueeze(0),
+        slots=table[own // pool.block_size] * pool.block_size + own % pool.block_size,
+    )

@@ -1,0 +1,190 @@
+"""What is particular to a family when a tiny model of it is made."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+MROPE = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 3, 3]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Changes to what holds for every family."""
+
+    config: dict[str, Any] = field(default_factory=dict)
+    """Arguments of the configuration; those of a part in a dictionary of its name."""
+    placeholder: str = "<image>"
+    """Token that stands for images in the ids that the model sees."""
+    tokens: dict[str, str] = field(default_factory=dict)
+    """Attributes of the tokenizer."""
+    processor: dict[str, Any] = field(default_factory=dict)
+    """Arguments of the processor."""
+    processor_name: str = ""
+    """Class of the processor, where the library names none for the type."""
+    image_processor: dict[str, Any] = field(default_factory=dict)
+    """Arguments of the image processor."""
+    image_processor_type: str = ""
+    """Model type whose image processor is taken, where the library names none."""
+    blind: tuple[str, ...] = ()
+    """Parameters that start as zeros and would hide images."""
+
+    def is_blind(self, parameter: str) -> bool:
+        """Whether a parameter needs random numbers."""
+        return any(name in parameter for name in self.blind)
+
+
+_CLIP = {
+    "patch_size": 8,
+    "vision_feature_select_strategy": "default",
+    "num_additional_image_tokens": 1,
+}
+_PINPOINTS = {"image_grid_pinpoints": [[32, 64], [64, 32], [64, 64]]}
+_M_ROPE = {"text_config": {"rope_parameters": MROPE}}
+_GLM_ROPE = {"text_config": {"rope_parameters": MROPE | {"partial_rotary_factor": 1.0}}}
+
+_ALL_HEADS = {"num_key_value_heads": 4}
+
+RECIPES: dict[str, Recipe] = {
+    "aria": Recipe(
+        config={
+            "vision_config": {"image_size": 980, "patch_size": 140},
+            "projector_patch_to_query_dict": {"49": 4},
+        },
+        processor={"size_conversion": {"980": 4}},
+    ),
+    "aya_vision": Recipe(
+        config={"downsample_factor": 2, "vision_feature_layer": -1},
+        placeholder="<|IMG_PATCH|>",
+        processor={"patch_size": 8, "img_size": 32, "downsample_factor": 2},
+    ),
+    "blip-2": Recipe(config={"num_query_tokens": 4}, processor={"num_query_tokens": 4}),
+    "cohere2_vision": Recipe(config={"alignment_intermediate_size": 64}),
+    "cohere_compass": Recipe(
+        config={
+            "text_config": {
+                "rope_parameters": {"full_attention": MROPE, "sliding_attention": MROPE}
+            },
+            "vision_config": {"deepstack_visual_indexes": [0]},
+        },
+        placeholder="<|IMAGE_PAD|>",
+        tokens={"image_token": "<|IMAGE_PAD|>"},
+    ),
+    "cosmos3_edge": Recipe(config=_M_ROPE),
+    "deepseek_ocr2": Recipe(
+        config={
+            "text_config": {"mlp_layer_types": ["dense", "sparse"]},
+            "vision_config": {
+                "sam_config": {
+                    "downsample_channels": [32, 32],
+                    "image_size": 1024,
+                    "patch_size": 16,
+                }
+            },
+        },
+        image_processor={"size": {"height": 1024, "width": 1024}, "patch_size": 16},
+    ),
+    "deepseek_vl": Recipe(processor={"num_image_tokens": 16}),
+    "deepseek_vl_hybrid": Recipe(
+        config={"high_res_vision_config": {"image_size": 64, "global_attn_indexes": [0, 1]}},
+        processor={"num_image_tokens": 16},
+        image_processor={"high_res_size": {"height": 64, "width": 64}},
+    ),
+    "dots3_note": Recipe(
+        config={"text_config": {"num_key_value_heads": 4, "per_layer_config": {}}}
+    ),
+    "ernie4_5_vl_moe": Recipe(
+        config={"text_config": {"moe_intermediate_size": [32, 32], "rope_parameters": MROPE}}
+    ),
+    "gemma3": Recipe(
+        config={"mm_tokens_per_image": 4},
+        processor={"image_seq_length": 4},
+        blind=("mm_input_projection_weight",),
+    ),
+    "glm4v": Recipe(config=_GLM_ROPE),
+    "glm4v_moe": Recipe(config=_GLM_ROPE, image_processor_type="glm4v"),
+    "glm46v": Recipe(config=_GLM_ROPE),
+    "glmga": Recipe(config=_GLM_ROPE, processor_name="Glm46VProcessor"),
+    "glm_ocr": Recipe(
+        config=_GLM_ROPE, processor_name="Glm46VProcessor", image_processor_type="glm46v"
+    ),
+    "glm5_next": Recipe(config={"text_config": {"num_key_value_heads": 4}}),
+    "gemma4": Recipe(
+        config={
+            "audio_config": None,
+            "vision_config": {"position_embedding_size": 512},
+            "text_config": {
+                "hidden_size_per_layer_input": 0,
+                "vocab_size_per_layer_input": 384,
+                "use_bidirectional_attention": "vision",
+            },
+        }
+    ),
+    "gemma4_unified": Recipe(config={"audio_config": None}),
+    "got_ocr2": Recipe(
+        config={"vision_config": {"image_size": 1024, "patch_size": 16}},
+        placeholder="<imgpad>",
+        image_processor={"size": {"height": 1024, "width": 1024}},
+    ),
+    "granite_docling": Recipe(processor={"image_seq_len": 1}),
+    "idefics2": Recipe(
+        config={"perceiver_config": {"resampler_n_latents": 4, "resampler_depth": 1}},
+        processor={"image_seq_len": 4},
+    ),
+    "idefics3": Recipe(config={"scale_factor": 2}, processor={"image_seq_len": 4}),
+    "internvl": Recipe(placeholder="<IMG_CONTEXT>", processor={"image_seq_length": 4}),
+    "janus": Recipe(
+        config={"vision_config": {"projection_dim": 64}}, processor={"num_image_tokens": 16}
+    ),
+    "kimi_k25": Recipe(config={"text_config": _ALL_HEADS}),
+    "lfm2": Recipe(config={"layer_types": ["conv", "full_attention"]}),
+    "lfm2_vl": Recipe(config={"text_config": {"layer_types": ["conv", "full_attention"]}}),
+    "lighton_ocr": Recipe(
+        config={"spatial_merge_size": 2}, processor={"patch_size": 8, "spatial_merge_size": 2}
+    ),
+    "llava": Recipe(processor=_CLIP),
+    "llava_next": Recipe(config=_PINPOINTS, processor=_CLIP),
+    "llava_next_video": Recipe(config=_PINPOINTS, processor=_CLIP),
+    "llava_onevision": Recipe(
+        config=_PINPOINTS,
+        processor={"num_image_tokens": 16, "vision_feature_select_strategy": "full"},
+    ),
+    "mistral3": Recipe(
+        config={"spatial_merge_size": 2},
+        placeholder="[IMG]",
+        processor={"patch_size": 8, "spatial_merge_size": 2},
+    ),
+    "mistral4": Recipe(config=_ALL_HEADS),
+    "deepseek_v2": Recipe(config=_ALL_HEADS),
+    "deepseek_v3": Recipe(config=_ALL_HEADS),
+    "glm4_moe_lite": Recipe(config=_ALL_HEADS),
+    "minicpm3": Recipe(config=_ALL_HEADS),
+    "youtu": Recipe(config=_ALL_HEADS),
+    "llama4": Recipe(
+        config={
+            "vision_config": {
+                "vision_output_dim": 32,
+                "projector_input_dim": 32,
+                "projector_output_dim": 32,
+            }
+        }
+    ),
+    "molmo2": Recipe(config={"vision_config": {"image_size": [32, 32]}}),
+    "ovis2": Recipe(placeholder="<IMG_ATOM>", processor={"image_seq_length": 16}),
+    "paddleocr_vl": Recipe(config=_M_ROPE),
+    "paligemma": Recipe(
+        config={"text_config": {"vocab_size": 2048}, "projection_dim": 64},
+        image_processor={"image_seq_length": 16},
+    ),
+    "qianfan_ocr": Recipe(placeholder="<IMG_CONTEXT>", processor={"image_seq_length": 4}),
+    "qwen2_vl": Recipe(config=_M_ROPE | {"vision_config": {"hidden_size": 64}}),
+    "qwen2_5_vl": Recipe(config=_M_ROPE),
+    "qwen2_5_omni_thinker": Recipe(config=_M_ROPE),
+    "qwen3_omni_moe_thinker": Recipe(config=_M_ROPE),
+    "qwen3_vl": Recipe(config=_M_ROPE | {"vision_config": {"deepstack_visual_indexes": [0]}}),
+    "qwen3_vl_moe": Recipe(
+        config=_M_ROPE | {"vision_config": {"deepstack_visual_indexes": [0]}},
+        image_processor_type="qwen3_vl",
+    ),
+    "smolvlm": Recipe(config={"scale_factor": 2}, processor={"image_seq_len": 4}),
+    "vipllava": Recipe(config={"vision_feature_layers": [-1, -2]}, processor=_CLIP),
+}
+"""By model type; a family that is not here needs nothing."""
