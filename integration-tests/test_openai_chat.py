@@ -180,7 +180,8 @@ def test_arguments_satisfy_the_schema(client: openai.OpenAI, choice: Any) -> Non
     (picked,) = answer.choices
     assert picked.finish_reason == "tool_calls"
     assert picked.message.content is None
-    (call,) = picked.message.tool_calls or ()
+    assert picked.message.tool_calls is not None
+    (call,) = picked.message.tool_calls
     assert call.type == "function"
     assert call.function.name == "get_weather"
     arguments = json.loads(call.function.arguments)

@@ -3,6 +3,8 @@
 import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
+from ipaddress import ip_network
+from pathlib import Path
 from typing import Any
 
 from inlay_router.config import RouterConfig
@@ -25,6 +27,19 @@ class Flag:
     metavar: str = "N"
     absent: str = "from the model"
     """What happens without it, where RouterConfig has no default."""
+    is_repeatable: bool = False
+    """Whether the field is a tuple, to which each use of the flag adds one value."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Switch:
+    """One flag without a value, which sets one field of RouterConfig to `value`."""
+
+    name: str
+    field: str
+    help: str
+    group: str
+    value: bool = True
 
 
 FLAGS = (
@@ -163,91 +178,121 @@ FLAGS = (
         type=float,
         metavar="S",
     ),
+    Flag(
+        name="cors-allow-origin",
+        field="cors_allow_origins",
+        group="HTTP",
+        help="origin that browsers may call from",
+        type=str,
+        metavar="ORIGIN",
+        absent="any",
+        is_repeatable=True,
+    ),
+    Flag(
+        name="allowed-image-hosts",
+        field="allowed_image_hosts",
+        group="images and grammars",
+        help="host that images may come from; .example.org stands for all below it",
+        type=str,
+        metavar="HOST",
+        absent="any",
+        is_repeatable=True,
+    ),
+    Flag(
+        name="allowed-image-networks",
+        field="allowed_image_networks",
+        group="images and grammars",
+        help="private network that images may come from, such as 10.1.0.0/16",
+        type=ip_network,
+        metavar="NETWORK",
+        absent="none",
+        is_repeatable=True,
+    ),
+    Flag(
+        name="allowed-local-images",
+        field="allowed_local_images",
+        group="images and grammars",
+        help="folder that file: URLs may read images from",
+        type=Path,
+        metavar="FOLDER",
+        absent="none",
+    ),
+)
+
+SWITCHES = (
+    Switch(
+        name="json-output",
+        field="has_json_logs",
+        group="HTTP",
+        help="write log lines as JSON objects",
+    ),
+    Switch(
+        name="no-prefix-cache",
+        field="has_prefix_cache",
+        value=False,
+        group="batching",
+        help="compute every prompt anew, also one that begins like an earlier one",
+    ),
+    Switch(
+        name="allow-private-images",
+        field="has_private_images",
+        group="images and grammars",
+        help="fetch images from private addresses too; for development only",
+    ),
+    Switch(
+        name="chat-markdown-images",
+        field="has_chat_markdown_images",
+        group="images and grammars",
+        help="take ![](url) in the text of a chat for an image, as TGI does",
+    ),
+    Switch(
+        name="disable-grammar-support",
+        field="has_grammars",
+        value=False,
+        group="images and grammars",
+        help="refuse requests that carry a grammar",
+    ),
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Every flag that an operator may set, with the default of RouterConfig."""
-    groups = {name: parser.add_argument_group(name) for name in dict.fromkeys(_groups())}
+    names = dict.fromkeys(entry.group for entry in (*FLAGS, *SWITCHES))
+    groups = {name: parser.add_argument_group(name) for name in names}
     defaults = RouterConfig(shard_addresses=())
     for flag in FLAGS:
-        default = getattr(defaults, flag.field)
-        groups[flag.group].add_argument(
-            f"--{flag.name}",
-            *(f"--{alias}" for alias in flag.aliases),
-            *(["-p"] if flag.name == "port" else []),
-            dest=flag.field,
-            type=flag.type,
-            metavar=flag.metavar,
-            default=default,
-            help=f"{flag.help} ({flag.absent if default is None else default})",
+        _add_flag(groups[flag.group], flag, getattr(defaults, flag.field))
+    for switch in SWITCHES:
+        groups[switch.group].add_argument(
+            f"--{switch.name}",
+            dest=switch.field,
+            action="store_true" if switch.value else "store_false",
+            help=switch.help,
         )
-    _add_switches(groups["HTTP"], groups["batching"], groups["images and grammars"])
 
 
-def _groups() -> list[str]:
-    return [flag.group for flag in FLAGS]
-
-
-def _add_switches(
-    http: argparse._ArgumentGroup,
-    batching: argparse._ArgumentGroup,
-    content: argparse._ArgumentGroup,
-) -> None:
-    """Flags that are not one value each."""
-    http.add_argument(
-        "--cors-allow-origin",
-        dest="cors_allow_origins",
-        action="append",
-        default=[],
-        metavar="ORIGIN",
-        help="origin that browsers may call from; repeatable (any)",
-    )
-    http.add_argument(
-        "--json-output",
-        dest="has_json_logs",
-        action="store_true",
-        help="write log lines as JSON objects",
-    )
-    batching.add_argument(
-        "--no-prefix-cache",
-        dest="has_prefix_cache",
-        action="store_false",
-        help="compute every prompt anew, also one that begins like an earlier one",
-    )
-    content.add_argument(
-        "--allow-private-images",
-        dest="has_private_images",
-        action="store_true",
-        help="fetch images from private addresses too; for development only",
-    )
-    content.add_argument(
-        "--chat-markdown-images",
-        dest="has_chat_markdown_images",
-        action="store_true",
-        help="take ![](url) in the text of a chat for an image, as TGI does",
-    )
-    content.add_argument(
-        "--disable-grammar-support",
-        dest="has_grammars",
-        action="store_false",
-        help="refuse requests that carry a grammar",
+def _add_flag(group: argparse._ArgumentGroup, flag: Flag, default: Any) -> None:
+    in_words = flag.absent if default in (None, ()) else default
+    group.add_argument(
+        f"--{flag.name}",
+        *(f"--{alias}" for alias in flag.aliases),
+        *(["-p"] if flag.name == "port" else []),
+        dest=flag.field,
+        action="append" if flag.is_repeatable else "store",
+        type=flag.type,
+        metavar=flag.metavar,
+        default=[] if flag.is_repeatable else default,
+        help=f"{flag.help}{'; repeatable' if flag.is_repeatable else ''} ({in_words})",
     )
 
 
 def config_from(options: argparse.Namespace, **fixed: Any) -> RouterConfig:
     """The settings that `add_arguments` parsed, and `fixed` fields beside them."""
-    chosen = {flag.field: getattr(options, flag.field) for flag in FLAGS}
-    return RouterConfig(
-        **chosen,
-        has_prefix_cache=options.has_prefix_cache,
-        has_private_images=options.has_private_images,
-        has_chat_markdown_images=options.has_chat_markdown_images,
-        has_grammars=options.has_grammars,
-        has_json_logs=options.has_json_logs,
-        cors_allow_origins=tuple(options.cors_allow_origins),
-        **fixed,
-    )
+    chosen = {entry.field: getattr(options, entry.field) for entry in (*FLAGS, *SWITCHES)}
+    for flag in FLAGS:
+        if flag.is_repeatable:
+            chosen[flag.field] = tuple(chosen[flag.field])
+    return RouterConfig(**chosen, **fixed)
 
 
 def to_command_line(options: argparse.Namespace) -> list[str]:
@@ -255,18 +300,9 @@ def to_command_line(options: argparse.Namespace) -> list[str]:
     words = []
     for flag in FLAGS:
         value = getattr(options, flag.field)
-        if value is not None:
-            words += [f"--{flag.name}", str(value)]
-    if not options.has_prefix_cache:
-        words.append("--no-prefix-cache")
-    if options.has_private_images:
-        words.append("--allow-private-images")
-    if options.has_chat_markdown_images:
-        words.append("--chat-markdown-images")
-    if not options.has_grammars:
-        words.append("--disable-grammar-support")
-    if options.has_json_logs:
-        words.append("--json-output")
-    for origin in options.cors_allow_origins:
-        words += ["--cors-allow-origin", origin]
+        values = value if flag.is_repeatable else [value]
+        words += [word for v in values if v is not None for word in (f"--{flag.name}", str(v))]
+    for switch in SWITCHES:
+        if getattr(options, switch.field) == switch.value:
+            words.append(f"--{switch.name}")
     return words

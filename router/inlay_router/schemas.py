@@ -1,7 +1,7 @@
 """The JSON of requests and answers, key for key as TGI writes it.
 
-Requests: unknown keys are ignored, and null means absent for every optional key. Answers: the
-order of the fields is the order of the keys.
+Requests: unknown keys are refused with their name, so that nothing a client asks for is silently
+ignored; null means absent for every key. Answers: the order of the fields is the order of the keys.
 """
 
 from msgspec import UNSET, Raw, Struct, UnsetType
@@ -14,7 +14,7 @@ class GrammarBody(Struct, frozen=True):
     value: Raw
 
 
-class GenerateParameters(Struct, frozen=True):
+class GenerateParameters(Struct, frozen=True, forbid_unknown_fields=True):
     """`parameters` as the client sent them; ranges are not checked yet."""
 
     best_of: int | None = None
@@ -40,12 +40,16 @@ class GenerateParameters(Struct, frozen=True):
     adapter_id: str | None = None
 
 
-class GenerateBody(Struct, frozen=True):
+class GenerateBody(Struct, frozen=True, forbid_unknown_fields=True):
     """Body of `/generate`, `/generate_stream` and `/`; only `/` looks at `stream`."""
 
     inputs: str
     parameters: GenerateParameters | None = None
     stream: bool | None = None
+    model: str | None = None
+    """Without effect: the server has one model."""
+    options: dict[str, Raw] | None = None
+    """Without effect: how the Hub's own API should cache and wait."""
 
 
 class TokenBody(Struct, frozen=True):
@@ -195,4 +199,3 @@ class ModelsAnswer(Struct, frozen=True):
 
     data: list[ModelBody]
     object: str = "list"
-

@@ -5,19 +5,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from transformers.utils.chat_template_utils import render_jinja_template
+from transformers.utils import chat_template_utils
 
 from inlay_router.chat.environment import make_environment
 from inlay_router.chat.template import ChatTemplate, RenderLimits
 from inlay_router.errors import TemplateError
 
+render_jinja_template: Any = chat_template_utils.render_jinja_template
 EMBEDDED = Path(__file__).parents[2] / "front/inlay/embedded_model/chat_template.jinja"
 CHATML = """{%- for message in messages %}
     {%- if loop.first and message.role != 'system' %}
         {{- '<|im_start|>system\\nYou help.<|im_end|>\\n' }}
     {%- endif %}
     {{- '<|im_start|>' + message.role + '\\n' }}
-    {%- if message.content %}{% generation %}{{ message.content | trim }}{% endgeneration %}{% endif %}
+    {%- if message.content %}
+        {%- generation %}{{ message.content | trim }}{% endgeneration %}
+    {%- endif %}
     {%- for call in message.tool_calls or [] %}
         {{- '\\n<tool_call>\\n' + (call.function | tojson) + '\\n</tool_call>' }}
     {%- endfor %}
@@ -94,7 +97,7 @@ def test_a_last_message_is_continued_as_transformers_does(source: str, content: 
         ("{{ raise_exception('no system role') }}", "no system role"),
         ("{{ messages[5].content.x }}", "list object has no element 5"),
         ("{{ ''.__class__.__mro__ }}", "unsafe"),
-        ("{{ messages.append(1) }}", "not safely callable"),
+        ("{{ messages.append(1) }}", "unsafe"),
         ("{% set ns = namespace(_x=1) %}", "underscore"),
         ("{{ 1 // 0 }}", "division"),
     ],
@@ -111,7 +114,8 @@ def test_what_is_no_template_is_refused() -> None:
 
 def test_a_template_comes_to_an_end() -> None:
     limits = RenderLimits(seconds=0.05, max_characters=1000)
-    slow = "{% for a in range(99999) %}{% for b in range(99999) %}{% set c = messages[0] %}{% endfor %}{% endfor %}"
+    loop = "{% for a in range(99999) %}"
+    slow = loop + loop + "{% set c = messages[0] %}{% endfor %}{% endfor %}"
     with pytest.raises(TemplateError, match="more than 0.05 s"):
         ChatTemplate(slow, limits).render([QUESTION], {})
     with pytest.raises(TemplateError, match="exceeds 1000 characters"):

@@ -117,6 +117,8 @@ def test_embedding_images_is_not_counted() -> None:
         encode=9_000_000_000, forward=2_000_000, mask=1_000_000, sample=500_000
     )
     assert step_seconds(timings) == 0.0035
+    timings = pb.StepTimings(schedule=1_000_000, transfer=2_000_000, deliver=4_000_000)
+    assert step_seconds(timings) == 0.007
 
 
 def test_a_gpu_takes_larger_steps() -> None:

@@ -7,12 +7,14 @@ import httpx
 import pytest
 from scripted_router import serve
 
-from inlay_router.links.scripted_shard import spell
+from inlay_router.links.scripted_shard import scripted_facts, spell
 
 
 def post(path: str, body: Any, **config: Any) -> httpx.Response:
     async def scenario() -> httpx.Response:
-        async with serve(spell("hello"), **config) as edge, edge.client as client:
+        facts = scripted_facts()
+        facts.chat_template = "{% for message in messages %}{{ message.content }}{% endfor %}"
+        async with serve(spell("hello"), facts=facts, **config) as edge, edge.client as client:
             return await client.post(path, json=body)
 
     return asyncio.run(scenario())
@@ -32,6 +34,20 @@ def test_an_invocation_may_be_a_stream() -> None:
 def test_an_invocation_with_a_prompt_is_a_completion() -> None:
     answer = post("/invocations", {"prompt": "ab", "max_tokens": 2}).json()
     assert answer["choices"][0]["text"] == "he"
+
+
+CHAT = {"messages": [{"role": "user", "content": "ab"}], "max_tokens": 2}
+
+
+def test_an_invocation_with_messages_is_a_chat() -> None:
+    answer = post("/invocations", CHAT).json()
+    assert answer["object"] == "chat.completion"
+    assert answer["choices"][0]["message"]["content"] == "he"
+
+
+def test_an_instance_may_be_a_chat() -> None:
+    response = post("/vertex", {"instances": [CHAT, {"inputs": "c"}]})
+    assert response.json() == {"predictions": ["he", "hello"]}
 
 
 @pytest.mark.parametrize("body", [{}, {"instances": []}, [], "text", 3])

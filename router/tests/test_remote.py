@@ -285,3 +285,23 @@ def test_a_stream_goes_on_when_the_shard_comes_back(tmp_path: Path) -> None:
             await generation.stop()
 
     asyncio.run(main())
+
+
+def test_a_shard_that_does_not_answer_is_not_alive(tmp_path: Path) -> None:
+    class Silent(Servicer):
+        is_silent = False
+
+        async def Health(self, request: pb.HealthRequest, context: object) -> pb.HealthReply:
+            if self.is_silent:
+                await asyncio.Event().wait()
+            return await super().Health(request, context)
+
+    async def main() -> None:
+        servicer = Silent()
+        async with served(tmp_path, servicer) as there:
+            await there.link.connect()
+            assert await there.link.is_alive(within=10)
+            servicer.is_silent = True
+            assert not await there.link.is_alive(within=0.02)
+
+    asyncio.run(main())

@@ -62,6 +62,11 @@ def test_info_has_the_keys_of_tgi_first() -> None:
     assert (info["max_best_of"], info["max_input_tokens"], info["max_total_tokens"]) == (3, 99, 100)
 
 
+def test_info_tells_the_step_that_suits_the_device_or_what_the_operator_said() -> None:
+    assert get("/info").json()["max_batch_prefill_tokens"] == 512
+    assert get("/info", max_batch_prefill_tokens=64).json()["max_batch_prefill_tokens"] == 64
+
+
 def test_metrics_have_the_names_of_tgi() -> None:
     async def scenario() -> httpx.Response:
         async with serve() as edge, edge.client as client:

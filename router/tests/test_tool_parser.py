@@ -34,7 +34,8 @@ CASES: list[tuple[ToolSyntax, str, str, list[tuple[str, str]]]] = [
     ),
     (
         LISTED,
-        f'So: [TOOL_CALLS] [{{"name": "f", "arguments": {TRICKY}}}, {{"name": "g", "arguments": {{}}}}]',
+        f'So: [TOOL_CALLS] [{{"name": "f", "arguments": {TRICKY}}}, '
+        '{"name": "g", "arguments": {}}]',
         "So:",
         [("f", TRICKY), ("g", "{}")],
     ),

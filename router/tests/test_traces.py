@@ -104,7 +104,7 @@ async def collecting(status: int = 200) -> AsyncIterator[Collector]:
 def test_every_call_reaches_the_collector() -> None:
     async def scenario() -> Collector:
         async with collecting() as collector:
-            options = {"otlp_endpoint": collector.url, "otlp_service_name": "mine"}
+            options: dict[str, Any] = {"otlp_endpoint": collector.url, "otlp_service_name": "mine"}
             async with serve(spell("hello"), **options) as edge, edge.client as client:
                 headers = {"traceparent": PARENT}
                 await client.post("/generate_stream", json={"inputs": "a"}, headers=headers)

@@ -175,8 +175,22 @@ def test_a_tiny_temperature_does_not_overflow() -> None:
     assert valid.sampling.temperature == pytest.approx(1e-5)
 
 
-def test_unknown_keys_are_ignored() -> None:
-    check({"inputs": "x", "model": "dummy", "parameters": {"n": 3, "logit_bias": {}}})
+@pytest.mark.parametrize(
+    "body",
+    [{"inputs": "x", "min_p": 1}, {"inputs": "x", "parameters": {"min_p": 1}}],
+)
+def test_unknown_keys_are_refused_with_their_name(body: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="unknown field `min_p`"):
+        parse(json.dumps(body).encode(), GenerateBody)
+
+
+def test_unknown_keys_that_are_null_ask_for_nothing() -> None:
+    schema = {"const": None}
+    grammar = {"type": "json", "value": schema}
+    body = {"inputs": "x", "n": None, "parameters": {"min_p": None, "grammar": grammar}}
+    parameters = parse(json.dumps(body).encode(), GenerateBody).parameters
+    assert parameters is not None and parameters.grammar is not None
+    assert json.loads(bytes(parameters.grammar.value)) == schema
 
 
 def test_seeds_are_drawn_and_differ() -> None:

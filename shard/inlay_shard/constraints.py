@@ -15,6 +15,9 @@ from inlay_shard.batch import Row
 from inlay_shard.errors import RowFailed
 from inlay_shard.sampler import RowMasks
 
+_MIN_FILLED_EARLY = 4
+"""Masks of fewer rows are filled in less time than it takes to let another thread do it."""
+
 Filled: TypeAlias = tuple[RowMasks, dict[int, str]]
 """Masks for the rows that have a matcher, and why rows cannot go on that cannot."""
 
@@ -68,7 +71,11 @@ class Constraints:
         Until it is done, nobody else may use their matchers.
         """
         matchers = matchers_of(rows)
-        return Filling(self, rows, self._thread.submit(self.fill, matchers)) if matchers else None
+        if not matchers:
+            return None
+        is_worth_it = len(matchers) >= _MIN_FILLED_EARLY
+        filled = self._thread.submit(self.fill, matchers) if is_worth_it else None
+        return Filling(self, rows, filled)
 
     def fill(self, matchers: Mapping[int, Matcher]) -> Filled:
         """The masks of a batch, by the places of its rows. The next call uses their memory."""
@@ -91,17 +98,19 @@ class Filling:
     """The masks of a batch while they are filled."""
 
     def __init__(
-        self, constraints: Constraints, rows: Sequence[Row], filled: Future[Filled]
+        self, constraints: Constraints, rows: Sequence[Row], filled: Future[Filled] | None
     ) -> None:
+        """filled: None to fill when they are asked for."""
         self._constraints = constraints
         self._num_rows = len(rows)
         self._filled = filled
 
     def of(self, rows: Sequence[Row]) -> tuple[RowMasks | None, dict[int, str]]:
         """Wait for the masks; `rows` are those that the filling began with, or some of them."""
-        filled = self._filled.result()
-        if len(rows) == self._num_rows:
-            return filled
+        if self._filled is not None:
+            filled = self._filled.result()
+            if len(rows) == self._num_rows:
+                return filled
         matchers = matchers_of(rows)
         return self._constraints.fill(matchers) if matchers else (None, {})
 

@@ -106,7 +106,7 @@ def describe(
         num_blocks=pool.num_blocks,
         block_size=pool.block_size,
         pool_bytes=pool.num_bytes,
-        max_position_embeddings=max_positions(network.config),
+        max_position_embeddings=_longest(network),
         vocab_size=vocab_size,
         eos_token_ids=eos_token_ids(network, texts),
         tokenizer_json=texts.tokenizer_json,
@@ -120,6 +120,15 @@ def describe(
         eos_token=texts.eos_token,
         bidirectional_images=network.view is not View.CAUSAL,
     )
+
+
+def _longest(network: Network) -> int:
+    """The longest sequence that may be served; 0 when the model sets no limit."""
+    limit = max_positions(network.config)
+    window: int | None = getattr(text_config(network.config), "sliding_window", None)
+    if network.view is View.PROMPT and window:  # PaliGemma 2 looks past its window in a prompt
+        return min(limit or window, window)
+    return limit
 
 
 def _device_name(device: torch.device) -> str:

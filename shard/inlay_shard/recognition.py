@@ -50,7 +50,7 @@ class Norm:
     epsilon: float
 
 
-def recognise(tower: nn.Module, calls: Sequence[Call]) -> Shape | None:
+def recognise(tower: Any, calls: Sequence[Call]) -> Shape | None:
     """The shape of a tower of the common kind on the CPU; None for every other.
 
     calls: of its layers, in order.
@@ -153,7 +153,7 @@ def _is_common(layer: nn.Module) -> bool:
     names = _parts(attention)
     if names - set(_HEAD_NORMS) != set(_PROJECTIONS) or _parts(mlp) != set(_MLP):
         return False
-    has_both = names.isdisjoint(_HEAD_NORMS) or names.issuperset(_HEAD_NORMS)
+    has_both: bool = names.isdisjoint(_HEAD_NORMS) or names.issuperset(_HEAD_NORMS)
     return has_both and all(is_plain(part) for part in linears(layer))
 
 
@@ -171,7 +171,7 @@ def _has_common_rotation(tower: nn.Module) -> bool:
     rotary = getattr(tower, "rotary_emb", None)
     if rotary is None or set(inspect.signature(rotary.forward).parameters) != {"x", "position_ids"}:
         return False
-    cosines, _ = rotary(torch.zeros(1), torch.zeros(1, 1, dtype=torch.int64))
+    cosines: Tensor = rotary(torch.zeros(1), torch.zeros(1, 1, dtype=torch.int64))[0]
     return cosines.dim() == 3 and cosines.shape[-1] % 2 == 0
 
 

@@ -219,7 +219,7 @@ def test_logprobs(shard: Shard, folder: Path, chunk: int) -> None:
 
 
 def test_sampled_text_is_the_same_alone_and_in_a_crowd(driver: Driver) -> None:
-    """Byte for byte, log-probabilities too, among 31 others of many lengths."""
+    """Token for token, among 31 others of many lengths."""
     sampling = pb.Sampling(do_sample=True, temperature=1.3, top_p=0.95, seed=77)
     alone = driver.add(PROMPT, sampling=sampling)
     driver.run()
@@ -240,3 +240,19 @@ def test_timings_are_told(driver: Driver) -> None:
     timings = driver.step().timings
     assert timings.forward > 0
     assert timings.sample > 0
+
+
+def test_masks_of_a_crowd_are_those_of_each_alone(driver: Driver) -> None:
+    """Few masks are filled behind the model and many beside it."""
+    grammar = pb.Grammar(kind=pb.Grammar.KIND_REGEX, value="[a-f]{3,20}")
+    prompts = [[60 + n] * (n + 1) for n in range(6)]
+    answers = []
+    for prompt in prompts:
+        alone = driver.add(prompt, grammar=grammar)
+        driver.run()
+        answers.append(alone.output_ids)
+    crowd = [driver.add(prompt, grammar=grammar) for prompt in prompts]
+    free = driver.add(PROMPT)
+    driver.run()
+    assert [one.output_ids for one in crowd] == answers
+    assert free.failure is None

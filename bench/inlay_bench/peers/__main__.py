@@ -200,6 +200,8 @@ def main() -> int:
     except (BenchFailed, PeerUnavailable) as error:
         print(f"the bench failed: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
     print(write_page(result))
     print(f"figures: {save(result, 'peers', options.folder)}")
     return 0

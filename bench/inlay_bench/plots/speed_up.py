@@ -15,11 +15,8 @@ BAR_HEIGHT = 0.19
 def draw(result: PeersResult, path: Path) -> None:
     """One panel a model."""
     models = [model for model in result.models if comparable(model)]
-    note = (
-        f"{result.machine}, {result.num_threads} threads, {result.dtype}, {result.when}; text: the"
-        " engine in process, pictures: over HTTP"
-    )
-    title = "Speed-up of inlay over each peer (above 1 inlay is faster)"
+    note = f"{result.machine}, {result.num_threads} threads, {result.dtype}, {result.when}"
+    title = "Speed-up of inlay over each peer\ntext: engine in process, pictures: over HTTP"
     with figure(path, title, note, len(models)) as panels:
         for panel, model in zip(panels, models, strict=True):
             draw_model(panel, model)

@@ -1,5 +1,6 @@
 """Single machine instructions that compiled loops need and Numba does not offer."""
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import numba
@@ -7,6 +8,7 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
+from numba.np.numpy_support import carray
 
 from inlay_kernels.processor import IS_X86
 
@@ -14,12 +16,18 @@ _INT32: Final = ir.IntType(32)
 _SEQUENTIAL: Final = "seq_cst"
 
 
+def instruction(generator: Callable[..., Any]) -> Any:
+    """A function that generates LLVM's language, for compiled code, whose calls leave its first
+    argument, the typing context, out."""
+    return intrinsic(generator)
+
+
 def _element(context: Any, builder: Any, array_type: Any, array: Any, place: Any) -> Any:
     """Pointer to an element of a contiguous array, by its place from the first on."""
     return builder.gep(context.make_array(array_type)(context, builder, array).data, [place])
 
 
-@intrinsic
+@instruction
 def fetch_add(typing_context, array, place, amount):  # type: ignore[no-untyped-def]
     """Add to an int64 of a flat array, at once for all threads; what it was before."""
 
@@ -30,7 +38,7 @@ def fetch_add(typing_context, array, place, amount):  # type: ignore[no-untyped-
     return types.int64(array, types.int64, types.int64), generate
 
 
-@intrinsic
+@instruction
 def load_shared(typing_context, array, place):  # type: ignore[no-untyped-def]
     """An int64 of a flat array as other threads left it; what they wrote before is seen too."""
 
@@ -41,7 +49,7 @@ def load_shared(typing_context, array, place):  # type: ignore[no-untyped-def]
     return types.int64(array, types.int64), generate
 
 
-@intrinsic
+@instruction
 def pause(typing_context):  # type: ignore[no-untyped-def]
     """Tell the processor that this thread waits in a loop."""
 
@@ -53,7 +61,7 @@ def pause(typing_context):  # type: ignore[no-untyped-def]
     return types.void(), generate
 
 
-@intrinsic
+@instruction
 def give_way(typing_context):  # type: ignore[no-untyped-def]
     """Let another thread have this processor (POSIX sched_yield)."""
 
@@ -64,7 +72,7 @@ def give_way(typing_context):  # type: ignore[no-untyped-def]
     return types.void(), generate
 
 
-@intrinsic
+@instruction
 def doze(typing_context, microseconds):  # type: ignore[no-untyped-def]
     """Sleep at least so long (POSIX usleep)."""
 
@@ -80,7 +88,7 @@ def _call(builder: Any, name: str, result: Any, arguments: Any) -> None:
     builder.call(cgutils.get_or_insert_function(builder.module, kind, name), arguments)
 
 
-@intrinsic
+@instruction
 def _pointer(typing_context, address):  # type: ignore[no-untyped-def]
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.inttoptr(arguments[0], cgutils.voidptr_t)
@@ -91,10 +99,10 @@ def _pointer(typing_context, address):  # type: ignore[no-untyped-def]
 @numba.njit(inline="always")
 def array_at(address, shape, dtype):  # type: ignore[no-untyped-def]
     """The array of this shape and type whose first element is at an address."""
-    return numba.carray(_pointer(address), shape, dtype)
+    return carray(_pointer(address), shape, dtype)
 
 
-@intrinsic
+@instruction
 def to_element(typing_context, array, number):  # type: ignore[no-untyped-def]
     """A float32 as what an array holds: itself, or the bits of the nearest bfloat16 (uint16)."""
     is_float = isinstance(array.dtype, types.Float)

@@ -12,8 +12,8 @@ from typing import Any, Final
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
+from inlay_kernels.decoder.instructions import instruction
 from inlay_kernels.processor import HAS_BFLOAT16_PRODUCTS
 
 LANES: Final = 16
@@ -46,7 +46,7 @@ _BYTES: Final = ir.VectorType(_INT8, LANES)
 _BFLOATS: Final = ir.VectorType(_BFloat16(), 2 * LANES)
 
 
-@intrinsic
+@instruction
 def multiply(  # type: ignore[no-untyped-def]
     typing_context, num_rows, weights, start, size, x, x_start, x_stride, sums
 ):
@@ -154,7 +154,7 @@ class _Form:
         return self._weights(builder, pointer)
 
 
-def _form(weights: types.Type, x: types.Type) -> _Form:
+def _form(weights: Any, x: Any) -> _Form:
     is_paired = not isinstance(x, types.Float)
     if isinstance(weights, types.Float):
         return _Form(1, _load_floats, _one_float, _add_product, 4)

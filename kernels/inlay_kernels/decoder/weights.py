@@ -103,8 +103,9 @@ class PackedTower:
             unpack(self._part(layer, linear), *size) for linear, size in enumerate(self._sizes)
         ]
         heads = [shape.num_heads, shape.num_kv_heads, shape.num_kv_heads]
-        query, key, value = merged[0].split([count * shape.head_size for count in heads])
-        turns = merged[2].unflatten(0, (-1, 2, LANES))
+        sizes = [count * shape.head_size for count in heads]
+        query, key, value = torch.split(merged[0], sizes)
+        turns = merged[2].view(-1, 2, LANES, self.shape.hidden_size)
         gate, up = (
             turns[:, half].flatten(0, 1)[: shape.intermediate_size].contiguous() for half in (0, 1)
         )

@@ -48,7 +48,7 @@ async def read_body(
 def parse(data: bytes, kind: type[T]) -> T:
     """JSON text as a `kind`. Raises BadRequest when it is not JSON, else ValidationError."""
     try:
-        return msgspec.json.decode(data, type=kind)
+        return _decode(data, kind)
     except msgspec.ValidationError as error:
         raise ValidationError(_explain(str(error), data)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -57,6 +57,25 @@ def parse(data: bytes, kind: type[T]) -> T:
         raise BadRequest(
             "Failed to parse the request body as JSON: it is nested too deeply"
         ) from None
+
+
+def _decode(data: bytes, kind: type[T]) -> T:
+    """A null asks for nothing, so its key may be one that nobody knows."""
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except msgspec.ValidationError as error:
+        if "unknown field" not in str(error):
+            raise
+        return msgspec.json.decode(_without_nulls(data), type=kind)
+
+
+def _without_nulls(data: bytes) -> bytes:
+    """The object, and the `parameters` in it, without the keys that are null."""
+    fields = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
+    asked = {name: bytes(value) for name, value in fields.items() if bytes(value) != b"null"}
+    if asked.get("parameters", b"").startswith(b"{"):
+        asked["parameters"] = _without_nulls(asked["parameters"])
+    return msgspec.json.encode({name: msgspec.Raw(value) for name, value in asked.items()})
 
 
 async def _read(request: Request, limit: int) -> bytes:

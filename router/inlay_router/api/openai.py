@@ -28,10 +28,12 @@ _REASONS = {
 }
 
 
-class StreamOptions(Struct, frozen=True):
+class StreamOptions(Struct, frozen=True, forbid_unknown_fields=True):
     """`stream_options`."""
 
     include_usage: bool | None = None
+    include_obfuscation: bool | None = None
+    """Without effect: events are never padded."""
 
 
 class PromptTokensDetails(Struct, frozen=True, kw_only=True):

@@ -28,7 +28,7 @@ class InvocationBody(Struct, frozen=True):
     prompt: Raw | UnsetType = UNSET
 
 
-class VertexBody(Struct, frozen=True):
+class VertexBody(Struct, frozen=True, forbid_unknown_fields=True):
     """Body of `/vertex`; an instance is a GenerateBody or a ChatBody."""
 
     instances: list[Raw]

@@ -6,7 +6,7 @@ that nothing a client asks for is silently ignored; keys of messages and parts m
 
 from typing import Any
 
-from msgspec import Raw, Struct
+from msgspec import Struct
 
 from inlay_router.api.openai import StreamOptions
 
@@ -95,9 +95,9 @@ class ResponseFormat(Struct, frozen=True):
     """OpenAI's `text`, `json_object`, `json_schema`; TGI's `json`, `regex` and others."""
 
     type: str
-    json_schema: Raw | None = None
+    json_schema: dict[str, Any] | None = None
     """OpenAI: `{"name", "schema", "strict"?}`."""
-    value: Raw | None = None
+    value: dict[str, Any] | str | None = None
     """TGI: a schema, a named schema, or a regex, as for `grammar` of `/generate`."""
 
 

@@ -1,5 +1,6 @@
 """From the controls of a chat to those of a generation, in range. No I/O."""
 
+import msgspec
 from msgspec import Raw
 
 from inlay_router.chat.body import ChatBody, ResponseFormat
@@ -73,11 +74,11 @@ def _grammar(format: ResponseFormat) -> GrammarBody | None:
     if format.type == "text":
         return None
     if format.value is not None:
-        return GrammarBody(format.type, format.value)
+        return GrammarBody(format.type, Raw(msgspec.json.encode(format.value)))
     if format.type == "json_object":
         return GrammarBody("json", _ANY_OBJECT)
     if format.type == "json_schema" and format.json_schema is not None:
-        return GrammarBody("json_schema", format.json_schema)
+        return GrammarBody("json_schema", Raw(msgspec.json.encode(format.json_schema)))
     if format.type in ("json_schema", "json", "regex"):
         name = "json_schema" if format.type == "json_schema" else "value"
         raise ValidationError(f"`response_format` of type `{format.type}` needs a `{name}`")

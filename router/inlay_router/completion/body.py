@@ -1,6 +1,6 @@
 """The JSON of `/v1/completions`: OpenAI's fields, and TGI's, which its own clients send there.
 
-Unknown keys are ignored, and null means absent for every optional key.
+Unknown keys are refused with their name, and null means absent for every key.
 """
 
 from msgspec import Struct
@@ -9,7 +9,7 @@ from inlay_router.api.openai import StreamOptions, UsageBody
 from inlay_router.schemas import GrammarBody
 
 
-class CompletionBody(Struct, frozen=True, kw_only=True):
+class CompletionBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Body of `/v1/completions`."""
 
     prompt: str | list[str | int | list[int]]
@@ -39,6 +39,10 @@ class CompletionBody(Struct, frozen=True, kw_only=True):
     return_full_text: bool | None = None
     grammar: GrammarBody | None = None
     adapter_id: str | None = None
+    details: bool | None = None
+    """Without effect, as the next two: the answer has no place for them; `logprobs` has."""
+    decoder_input_details: bool | None = None
+    top_n_tokens: int | None = None
 
 
 class CompletionLogprobs(Struct, frozen=True):

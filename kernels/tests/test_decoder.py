@@ -1,0 +1,210 @@
+"""The compiled tower against its plain form."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from inlay_kernels import AttentionBatch
+from inlay_kernels.decoder import Decoder, LayerWeights, PackedTower, Shape, StreamedLinear
+from inlay_kernels.decoder.crew import claim, finish, run
+from inlay_kernels.decoder.packing import pack, quantise, unpack
+from inlay_kernels.decoder.reference import decode
+
+BLOCK_SIZE = 4
+NUM_BLOCKS = 64
+LENGTHS = (1, 5, 30, 40)
+"""Context lengths of the rows of a batch."""
+NEW = (1, 3, 30, 13)
+"""Tokens that are computed of each."""
+
+
+@dataclass
+class Tower:
+    """A small tower of random weights."""
+
+    shape: Shape
+    layers: list[LayerWeights]
+    final_norm: Tensor
+    dtype: torch.dtype
+
+    def packed(self) -> PackedTower:
+        packed = PackedTower(self.shape, self.dtype, self.final_norm)
+        for place, layer in enumerate(self.layers):
+            packed.put(place, layer)
+        return packed
+
+    def caches(self) -> list[tuple[Tensor, Tensor]]:
+        """Filled at random, the same each time: what was computed before."""
+        generator = torch.Generator().manual_seed(5)
+        size = (NUM_BLOCKS, BLOCK_SIZE, self.shape.num_kv_heads, self.shape.head_size)
+        made = torch.randn(self.shape.num_layers, 2, *size, generator=generator).to(self.dtype)
+        return [(keys, values) for keys, values in made.clone()]
+
+
+def make_tower(dtype: torch.dtype, *, is_odd: bool = False, window: int | None = None) -> Tower:
+    """is_odd: with biases, norms of heads, GELU, a part of the head unturned."""
+    shape = Shape(
+        num_layers=2,
+        hidden_size=40,
+        num_heads=4,
+        num_kv_heads=2,
+        head_size=12,
+        rotary_size=8 if is_odd else 12,
+        intermediate_size=50,
+        epsilon=np.float32(1e-5),
+        head_epsilon=np.float32(1e-6),
+        has_head_norms=is_odd,
+        has_gelu=is_odd,
+    )
+    generator = torch.Generator().manual_seed(3)
+
+    def random(*size: int) -> Tensor:
+        numbers = torch.randn(size, generator=generator)
+        return (numbers / math.sqrt(size[-1])).to(dtype)
+
+    sizes = [(48, 40), (24, 40), (24, 40), (40, 48), (50, 40), (50, 40), (40, 50)]
+    layers = [
+        LayerWeights(
+            projections=[random(*size) for size in sizes],
+            biases=[random(size[0]) if is_odd else None for size in sizes],
+            attention_norm=1 + random(40),
+            mlp_norm=1 + random(40),
+            head_norms=(1 + random(12), 1 + random(12)) if is_odd else None,
+            attention_scale=0.3,
+            window=window,
+        )
+        for _ in range(2)
+    ]
+    return Tower(shape, layers, 1 + random(40), dtype)
+
+
+def make_batch(rows: Sequence[int]) -> tuple[Tensor, AttentionBatch, Tensor, Tensor]:
+    """Embeddings, batch, cosines and sines of some of the rows of LENGTHS."""
+    generator = torch.Generator().manual_seed(9)
+    embeddings = [torch.randn(count, 40, generator=generator) for count in NEW]
+    tables = torch.randperm(NUM_BLOCKS, generator=generator).view(4, 16)
+    places = [torch.arange(LENGTHS[row] - NEW[row], LENGTHS[row]) for row in rows]
+    slots = [
+        tables[row, own // BLOCK_SIZE] * BLOCK_SIZE + own % BLOCK_SIZE
+        for row, own in zip(rows, places, strict=True)
+    ]
+    counts = torch.tensor([0, *(NEW[row] for row in rows)])
+    batch = AttentionBatch(
+        row_starts=counts.cumsum(0).to(torch.int32),
+        context_lengths=torch.tensor([LENGTHS[row] for row in rows], dtype=torch.int32),
+        block_tables=tables[list(rows)].to(torch.int32),
+        slots=torch.cat(slots),
+    )
+    angles = torch.cat(places).unsqueeze(1) * torch.linspace(0.1, 1, 6).repeat(2)
+    return torch.cat([embeddings[row] for row in rows]), batch, angles.cos(), angles.sin()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("is_odd", [False, True])
+@pytest.mark.parametrize("window", [None, 7])
+def test_rows_of_all_lengths_equal_the_reference(
+    dtype: torch.dtype, is_odd: bool, window: int | None
+) -> None:
+    tower = make_tower(dtype, is_odd=is_odd, window=window)
+    embeddings, batch, cosines, sines = make_batch(range(4))
+    cosines, sines = (part[:, : tower.shape.rotary_size] for part in (cosines, sines))
+    caches, expected_caches = tower.caches(), tower.caches()
+    expected = decode(
+        tower.shape, tower.layers, tower.final_norm, expected_caches, embeddings, batch,
+        cosines, sines,
+    )  # fmt: skip
+    found = Decoder(tower.packed(), caches)(embeddings, batch, cosines, sines)
+    assert found.dtype == dtype
+    tolerance = 2e-5 if dtype == torch.float32 else 0.08
+    torch.testing.assert_close(found.float(), expected, rtol=tolerance, atol=tolerance)
+    for ours, theirs in zip(caches, expected_caches, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance)
+
+
+def test_images_that_see_ahead_equal_the_reference() -> None:
+    tower = make_tower(torch.float32)
+    embeddings, batch, cosines, sines = make_batch([2, 1])
+    own = torch.cat([torch.arange(30), torch.arange(2, 5)])
+    stops = (own + 1).clamp(min=20).to(torch.int32)
+    stops[30:] = 5
+    ahead = AttentionBatch(
+        row_starts=batch.row_starts,
+        context_lengths=batch.context_lengths,
+        block_tables=batch.block_tables,
+        slots=batch.slots,
+        stops=stops,
+    )
+    expected = decode(
+        tower.shape, tower.layers, tower.final_norm, tower.caches(), embeddings, ahead,
+        cosines, sines,
+    )  # fmt: skip
+    found = Decoder(tower.packed(), tower.caches())(embeddings, ahead, cosines, sines)
+    torch.testing.assert_close(found, expected, rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("row", range(4))
+def test_a_row_alone_has_the_bits_it_has_in_a_crowd(row: int) -> None:
+    tower = make_tower(torch.float32)
+    decoder = Decoder(tower.packed(), tower.caches())
+    crowd = decoder(*make_batch(range(4)))
+    alone = Decoder(tower.packed(), tower.caches())(*make_batch([row]))
+    first = sum(NEW[:row])
+    assert torch.equal(alone, crowd[first : first + NEW[row]])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_packed_tower_gives_its_weights_back(dtype: torch.dtype) -> None:
+    tower = make_tower(dtype)
+    packed = tower.packed()
+    for place, layer in enumerate(tower.layers):
+        for found, expected in zip(packed.projections(place), layer.projections, strict=True):
+            assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int8])
+def test_unpacking_undoes_packing(dtype: torch.dtype) -> None:
+    weight = (torch.randn(70, 37) * 20).to(dtype)
+    assert torch.equal(unpack(pack(weight), 70, 37), weight)
+
+
+def test_quantised_rows_are_near() -> None:
+    weight = torch.randn(5, 300)
+    small, scales = quantise(weight)
+    assert small.dtype == torch.int8
+    assert ((small * scales.unsqueeze(1) - weight).abs() <= scales.unsqueeze(1) / 2 + 1e-6).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("num_rows", [1, 7, 12, 13, 30])
+def test_a_streamed_layer_equals_the_plain_one(dtype: torch.dtype, num_rows: int) -> None:
+    linear = nn.Linear(37, 70).to(dtype)
+    x = torch.randn(num_rows, 37).to(dtype)
+    expected = functional.linear(x.float(), linear.weight.float(), linear.bias.float())
+    found = StreamedLinear(linear)(x)
+    tolerance = 1e-5 if dtype == torch.float32 else 0.01
+    torch.testing.assert_close(found.float(), expected, rtol=tolerance, atol=tolerance)
+
+
+def test_a_crew_does_each_task_of_each_phase_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    done = np.zeros((4, 50), np.int64)
+
+    def loop(state: object, num_threads: int, thread: int) -> None:
+        for phase in range(4):
+            task = claim(state, num_threads, thread, phase, 50)
+            num_done = 0
+            while task >= 0:
+                assert phase == 0 or done[phase - 1].all()
+                done[phase, task] += 1
+                num_done += 1
+                task = claim(state, num_threads, thread, phase, 50)
+            finish(state, num_threads, phase, num_done, 50)
+
+    run(loop, 4)
+    assert (done == 1).all()
