@@ -5,7 +5,7 @@ PROTO := proto/inlay_proto/generate.proto
 export PYTHONSAFEPATH := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install serve test check format stubs compatibility evaluate families bench clean
+.PHONY: help install serve test check format stubs compatibility evaluate families faults bench clean
 
 help: ## say what each verb does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -60,6 +60,9 @@ evaluate: .venv/installed ## ask the embedded model about scenes that it never s
 
 families: .venv/installed ## try a tiny model of every family (ARGS="llava …" for some), write docs/families.md
 	PYTHONPATH=shard/tests $(BIN)/python -m families $(ARGS)
+
+faults: .venv/installed ## kill and stop processes while streams run (ARGS="--kills 200"), count lost and altered ones
+	PYTHONPATH=integration-tests $(BIN)/python -m faults $(ARGS)
 
 bench: .venv/installed ## measure inlay against transformers, side by side
 	PYTHONPATH=bench $(BIN)/python -m inlay_bench $(ARGS)

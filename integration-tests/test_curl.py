@@ -63,6 +63,16 @@ def test_generate_answers_an_object_and_the_root_an_array(server: Server) -> Non
     assert json.loads(post(server, "/", body)) == [{"generated_text": ANSWER}]
 
 
+def test_a_chat_as_a_whole_and_as_a_stream(server: Server) -> None:
+    body = {"messages": [{"role": "user", "content": "Hello"}], "temperature": 0, "max_tokens": 5}
+    message = json.loads(post(server, "/v1/chat/completions", body))["choices"][0]["message"]
+    text = post(server, "/v1/chat/completions", {**body, "stream": True}, "-N")
+    *frames, mark, rest = text.split("\n\n")
+    assert (mark, rest) == ("data: [DONE]", "")
+    deltas = [json.loads(one.removeprefix("data: "))["choices"][0]["delta"] for one in frames]
+    assert "".join(delta.get("content", "") for delta in deltas) == message["content"] != ""
+
+
 def test_health_info_and_metrics(server: Server) -> None:
     assert curl("-w", "%{http_code}", server.url + "/health") == "200"
     info = json.loads(curl(server.url + "/info"))

@@ -31,20 +31,6 @@ def jobs() -> list[tuple[str, dict[str, Any]]]:
     return [(prompt, parameters) for prompt in PROMPTS for parameters in (LONG, sampled)]
 
 
-def test_streams_survive_the_death_of_a_shard() -> None:
-    with serve("--dtype", "float32") as server, ThreadPoolExecutor(8) as pool:
-        undisturbed = list(pool.map(lambda job: collect(server, *job), jobs()))
-        running = [pool.submit(collect, server, *job) for job in jobs()]
-        for _ in range(2):
-            (shard,) = server.children("inlay_shard")
-            first = next(stream(server, "a b c", **LONG))
-            assert "error" not in first
-            shard.send_signal(signal.SIGKILL)
-            wait_until(lambda old=shard.pid: is_replaced(server, "inlay_shard", old))
-        assert [future.result() for future in running] == undisturbed
-        assert server.stop() == 0
-
-
 def test_a_shard_that_hangs_is_started_again() -> None:
     with (
         serve("--dtype", "float32", "--step-timeout", "4") as server,
@@ -73,6 +59,17 @@ def test_a_router_that_dies_is_back_without_a_new_shard() -> None:
         wait_until(lambda: is_replaced(server, "inlay_router", router.pid))
         assert generate(server, PROMPTS[0], max_new_tokens=30) == answer
         assert [child.pid for child in server.children("inlay_shard")] == [shard.pid]
+
+
+def test_a_shard_that_dies_too_often_ends_the_server_with_its_cause() -> None:
+    with serve("--dtype", "float32", "--max-deaths", "1") as server:
+        events = stream(server, "a b c", **LONG)
+        next(events)
+        (shard,) = server.children("inlay_shard")
+        shard.send_signal(signal.SIGKILL)
+        assert list(events)[-1]["error_type"] == "incomplete_generation_stream"
+        assert server.process.wait(timeout=30) == 1
+    assert "shard 0 was ended by SIGKILL; it died too often" in server.lines[-1]
 
 
 def test_nothing_outlives_the_launcher() -> None:

@@ -37,3 +37,6 @@ def test_every_call_of_the_client(server: Server, tmp_path: Path) -> None:
     assert report["num_top_tokens"] == [3] * 4
     assert report["regex"].isdigit()
     assert isinstance(json.loads(report["json"])["count"], int)
+    assert report["chat"] == report["async_chat"] != ""
+    assert report["called"] == "count"
+    assert 0 <= json.loads(report["arguments"])["number"] <= 9

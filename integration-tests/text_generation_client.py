@@ -10,7 +10,12 @@ from pathlib import Path
 
 from text_generation import AsyncClient, Client  # type: ignore[import-not-found]
 from text_generation.errors import ValidationError  # type: ignore[import-not-found]
-from text_generation.types import Grammar, GrammarType  # type: ignore[import-not-found]
+from text_generation.types import (  # type: ignore[import-not-found]
+    Grammar,
+    GrammarType,
+    Message,
+    Tool,
+)
 
 SAMPLING = {
     "do_sample": True,
@@ -30,6 +35,23 @@ SAMPLING = {
 """What TGI's own integration tests send with every parameter."""
 
 
+HELLO = [Message(role="user", content="Hello")]
+CHAT = {"max_tokens": 60, "temperature": 0.0, "seed": 3}
+DIGIT = {"type": "integer", "minimum": 0, "maximum": 9}
+TOOL = Tool(
+    type="function",
+    function={
+        "name": "count",
+        "parameters": {
+            "type": "object",
+            "properties": {"number": DIGIT},
+            "required": ["number"],
+            "additionalProperties": False,
+        },
+    },
+)
+
+
 async def in_async(url: str, prompt: str) -> dict[str, object]:
     """The same calls through the async client."""
     client = AsyncClient(url, timeout=60)
@@ -40,6 +62,7 @@ async def in_async(url: str, prompt: str) -> dict[str, object]:
         "async_text": response.generated_text,
         "async_stream": "".join(e.token.text for e in events if not e.token.special),
         "async_sampled": sampled.generated_text,
+        "async_chat": (await client.chat(HELLO, **CHAT)).choices[0].message.content,
     }
 
 
@@ -60,6 +83,17 @@ def constrained(client: Client, prompt: str) -> dict[str, str]:
     return {
         "regex": client.generate(prompt, max_new_tokens=10, grammar=regex).generated_text,
         "json": client.generate(prompt, max_new_tokens=30, grammar=json_schema).generated_text,
+    }
+
+
+def chats(client: Client) -> dict[str, object]:
+    """Answers of `chat()`; its streams know neither the deltas of TGI 3 nor those of OpenAI."""
+    (called,) = client.chat(HELLO, tools=[TOOL], tool_choice="count", **CHAT).choices
+    (call,) = called.message.tool_calls
+    return {
+        "chat": client.chat(HELLO, **CHAT).choices[0].message.content,
+        "called": call["function"]["name"],
+        "arguments": call["function"]["arguments"],
     }
 
 
@@ -86,6 +120,7 @@ def main(url: str, prompt: str) -> dict[str, object]:
         "num_top_tokens": [len(tops) for tops in likeliest.details.top_tokens],
         "refusal": refusal_of(client),
         **constrained(client, prompt),
+        **chats(client),
         **asyncio.run(in_async(url, prompt)),
     }
 

@@ -11,8 +11,9 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from inlay.backoff import RestartPolicy, Restarts
 
@@ -20,6 +21,12 @@ _log = logging.getLogger("inlay")
 
 CONFIGURATION_ERROR = 78
 """Exit code (`EX_CONFIG`) of a child that will fail the same way however often it is started."""
+_HURRY = (signal.SIGTERM, signal.SIGINT)
+"""Two signals, which the system does not merge: to a router, the second means at once."""
+_HURRY_SECONDS = 2.0
+"""What a router gets to tell its clients that their answers end here."""
+_DRAIN_MARGIN_SECONDS = 3.0
+"""More patience than the router has itself, which ends late streams with an error."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,9 +83,12 @@ class Group:
             report(f"{death}; starting it again in {delay:.1f} s")
             await asyncio.sleep(delay)
 
-    async def stop(self, grace_seconds: float) -> None:
-        """SIGTERM to every child, SIGKILL to those still there after the grace."""
-        self._signal(signal.SIGTERM)
+    async def stop(
+        self, grace_seconds: float, signals: Sequence[signal.Signals] = (signal.SIGTERM,)
+    ) -> None:
+        """Signals to every child, SIGKILL to those still there after the grace."""
+        for number in signals:
+            self._signal(number)
         waits = [asyncio.ensure_future(child.wait()) for _, child in self._children]
         if not waits:
             return
@@ -141,43 +151,54 @@ def report(message: str) -> None:
 async def run(router: Group, replica: Group, drain_seconds: float) -> int:
     """Keep both groups running until a signal or a GaveUp; the exit code.
 
-    The router ends first and drains its streams, up to `drain_seconds`; the shards end after it.
-    A second signal ends everything at once.
+    On a signal the router drains its streams, up to `drain_seconds`, while shards are kept running
+    for them; the shards end after it. A second signal, or a GaveUp, ends everything at once.
     """
-    stopping = asyncio.Event()
-    stop_now = asyncio.Event()
+    stopping, hurried = _signals()
+    shards = asyncio.create_task(replica.keep_running())
+    routers = asyncio.create_task(router.keep_running())
+    await first_of(stopping.wait(), shards, routers)
+    await _ended(routers)
+    if not failures(shards, routers):
+        draining = router.stop(drain_seconds + _DRAIN_MARGIN_SECONDS)
+        await first_of(draining, hurried.wait(), shards)
+    await router.stop(_HURRY_SECONDS, _HURRY)
+    await _ended(shards)
+    await replica.stop(grace_seconds=0.0 if hurried.is_set() else 5.0)
+    causes = failures(shards, routers)
+    for cause in causes:
+        report(str(cause))
+    return 1 if causes else 0
+
+
+def _signals() -> tuple[asyncio.Event, asyncio.Event]:
+    """Events of the first and of the second SIGTERM or SIGINT."""
+    first, second = asyncio.Event(), asyncio.Event()
 
     def on_signal() -> None:
-        (stop_now if stopping.is_set() else stopping).set()
+        (second if first.is_set() else first).set()
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
-
-    keepers = [asyncio.create_task(group.keep_running()) for group in (replica, router)]
-    signalled = asyncio.create_task(stopping.wait())
-    await asyncio.wait([*keepers, signalled], return_when=asyncio.FIRST_COMPLETED)
-    causes = [
-        str(failure) for keeper in keepers if keeper.done() and (failure := keeper.exception())
-    ]
-    for task in (*keepers, signalled):
-        task.cancel()
-    await asyncio.gather(*keepers, signalled, return_exceptions=True)
-    await stop_in_order(router, replica, drain_seconds, stop_now)
-    for cause in causes:
-        report(cause)
-    return 1 if causes else 0
+    return first, second
 
 
-async def stop_in_order(
-    router: Group, replica: Group, drain_seconds: float, stop_now: asyncio.Event
-) -> None:
-    """Router first, so that its streams finish on living shards; all at once on `stop_now`."""
-    drain = asyncio.create_task(router.stop(drain_seconds))
-    hurry = asyncio.create_task(stop_now.wait())
-    await asyncio.wait([drain, hurry], return_when=asyncio.FIRST_COMPLETED)
-    for task in (drain, hurry):
-        task.cancel()
-    await asyncio.gather(drain, hurry, return_exceptions=True)
-    await router.stop(grace_seconds=0.0)
-    await replica.stop(grace_seconds=0.0 if stop_now.is_set() else 5.0)
+async def first_of(*things: Coroutine[None, None, object] | asyncio.Task[None]) -> None:
+    """Wait for one of these; those given as coroutines are cancelled when another was faster."""
+    own = [asyncio.ensure_future(thing) for thing in things]
+    await asyncio.wait(own, return_when=asyncio.FIRST_COMPLETED)
+    for task, thing in zip(own, things, strict=True):
+        if task is not thing:
+            await _ended(task)
+
+
+async def _ended(task: asyncio.Task[Any]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+def failures(*keepers: asyncio.Task[None]) -> list[BaseException]:
+    """Why groups are not kept running any more, where that is not our wish."""
+    ended = (keeper for keeper in keepers if keeper.done() and not keeper.cancelled())
+    return [failure for keeper in ended if (failure := keeper.exception())]

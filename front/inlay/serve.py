@@ -43,6 +43,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="type of weights and computation (auto: as stored; float32 for small models on a CPU)",
     )
     shards.add_argument(
+        "--quantize",
+        type=quantization,
+        metavar="int8",
+        help="hold linear layers in 8 bits (one shard on a CPU; refused where it cannot be)",
+    )
+    shards.add_argument(
         "--device", choices=["auto", "cpu", "cuda"], default="auto", help="where shards compute"
     )
     shards.add_argument(
@@ -79,6 +85,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="images that are embedded together (8)",
     )
+    shards.add_argument(
+        "--max-deaths",
+        type=positive,
+        default=5,
+        metavar="N",
+        help="deaths within a minute after which the server gives up (5)",
+    )
     router_arguments.add_arguments(parser)
     parser.add_argument_group("access").add_argument(
         "--api-key", metavar="KEY", help="what clients must show as `Authorization: Bearer KEY`"
@@ -94,6 +107,13 @@ def positive(text: str) -> int:
     return number
 
 
+def quantization(text: str) -> str:
+    """The one of TGI's ways to hold weights in fewer bits that there is here."""
+    if text != "int8":
+        raise argparse.ArgumentTypeError(f"must be int8, the only one that is there. Given: {text}")
+    return text
+
+
 def serve(options: argparse.Namespace) -> int:
     """Serve until a signal; the exit code."""
     try:
@@ -106,7 +126,7 @@ def serve(options: argparse.Namespace) -> int:
         return 1
     with listener, tempfile.TemporaryDirectory(prefix="inlay-") as folder:
         addresses = [f"unix:{folder}/shard-{rank}.sock" for rank in range(options.num_shard)]
-        policy = RestartPolicy()
+        policy = RestartPolicy(max_deaths=options.max_deaths)
         replica = Group(shard_commands(options, model, addresses), policy)
         router = Group(router_commands(options, listener, addresses), policy)
         return asyncio.run(launcher.run(router, replica, options.graceful_timeout))
@@ -164,6 +184,8 @@ def shard_arguments(
     arguments += ["--rank", str(rank), "--num-shard", str(options.num_shard)]
     arguments += ["--dtype", options.dtype, "--device", options.device]
     arguments += ["--block-size", str(options.block_size), "--exit-with-parent"]
+    if options.quantize is not None:
+        arguments += ["--quantize", options.quantize]
     if options.max_batch_prefill_tokens is not None:
         arguments += ["--max-batch-tokens", str(options.max_batch_prefill_tokens)]
     num_blocks = options.num_blocks

@@ -22,6 +22,7 @@ HONOURED = (
     "revision",
     "num-shard",
     "dtype",
+    "quantize",
     "hostname",
     "port",
     "huggingface-hub-cache",
@@ -56,7 +57,6 @@ _TRUE = frozenset({"1", "true", "yes", "on"})
 MEANINGLESS = (
     Meaningless(name="validation-workers", reason="prompts are read as they come"),
     Meaningless(name="sharded", reason="--num-shard alone says how many shards there are"),
-    Meaningless(name="quantize", reason="weights keep the type that --dtype chooses"),
     Meaningless(name="speculate", reason="tokens are not guessed ahead"),
     Meaningless(name="kv-cache-dtype", reason="the KV cache has the type of the model"),
     Meaningless(

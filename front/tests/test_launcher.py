@@ -96,6 +96,40 @@ def test_a_signal_ends_both_groups_and_exits_with_0(folder: Path) -> None:
     assert asyncio.run(scenario()) == 0
 
 
+def test_shards_are_started_again_while_the_router_drains(folder: Path) -> None:
+    drains = f"lambda *_: open({str(folder / 'draining')!r}, 'w').close()"
+    router = group(
+        child(
+            folder,
+            "router3",
+            f"import signal; signal.signal(signal.SIGTERM, {drains})\n"
+            f"open({str(folder / 'started')!r}, 'a').write('listens\\n')\n"
+            "while True: time.sleep(0.01)",
+        )
+    )
+    # The first shard dies once the router drains, the second stays.
+    replica = group(
+        child(
+            folder,
+            "shard3",
+            "import os\n"
+            f"is_first = open({str(folder / 'started')!r}).read().count('shard3') == 1\n"
+            f"while not os.path.exists({str(folder / 'draining')!r}): time.sleep(0.01)\n"
+            "sys.exit(1) if is_first else sys.stdin.read()",
+        )
+    )
+
+    async def scenario() -> int:
+        running = asyncio.create_task(run(router, replica, drain_seconds=60))
+        await asyncio.to_thread(wait_for_starts, folder, ["listens", "router3", "shard3"])
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.to_thread(wait_for_starts, folder, ["listens", "router3", "shard3", "shard3"])
+        os.kill(os.getpid(), signal.SIGINT)
+        return await running
+
+    assert asyncio.run(scenario()) == 0
+
+
 def test_a_group_that_gives_up_ends_the_server_with_1(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

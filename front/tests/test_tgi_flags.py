@@ -88,6 +88,17 @@ def test_tokens_of_the_pool_become_blocks() -> None:
     assert arguments[arguments.index("--num-blocks") + 1] == "10"
 
 
+def test_int8_is_handed_on_and_other_quantizations_are_refused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arguments = serve.shard_arguments(parse(QUANTIZE="int8"), MODEL, 0, "unix:a")
+    assert arguments[arguments.index("--quantize") + 1] == "int8"
+    assert "--quantize" not in serve.shard_arguments(parse(), MODEL, 0, "unix:a")
+    with pytest.raises(SystemExit):
+        parse(QUANTIZE="awq")
+    assert "--quantize: must be int8" in capsys.readouterr().err
+
+
 def test_the_key_stays_out_of_the_command_line() -> None:
     with serve.listen("127.0.0.1", 0) as listener:
         (command,) = serve.router_commands(parse(API_KEY="s3cret"), listener, ["unix:a"])()

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -33,8 +33,8 @@ class Tower:
     final_norm: Tensor
     dtype: torch.dtype
 
-    def packed(self) -> PackedTower:
-        packed = PackedTower(self.shape, self.dtype, self.final_norm)
+    def packed(self, *, is_quantised: bool = False) -> PackedTower:
+        packed = PackedTower(self.shape, self.dtype, self.final_norm, is_quantised=is_quantised)
         for place, layer in enumerate(self.layers):
             packed.put(place, layer)
         return packed
@@ -127,6 +127,34 @@ def test_rows_of_all_lengths_equal_the_reference(
         torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("is_odd", [False, True])
+def test_a_tower_in_int8_equals_the_reference_of_its_quantised_weights(
+    dtype: torch.dtype, is_odd: bool
+) -> None:
+    tower = make_tower(dtype, is_odd=is_odd)
+    layers = [
+        replace(layer, projections=[rounded(weight) for weight in layer.projections])
+        for layer in tower.layers
+    ]
+    embeddings, batch, cosines, sines = make_batch(range(4))
+    cosines, sines = (part[:, : tower.shape.rotary_size] for part in (cosines, sines))
+    expected = decode(
+        tower.shape, layers, tower.final_norm, tower.caches(), embeddings, batch, cosines, sines
+    )
+    decoder = Decoder(tower.packed(is_quantised=True), tower.caches())
+    found = decoder(embeddings, batch, cosines, sines)
+    assert found.dtype == dtype
+    tolerance = 2e-5 if dtype == torch.float32 else 0.08
+    torch.testing.assert_close(found.float(), expected, rtol=tolerance, atol=tolerance)
+
+
+def rounded(weight: Tensor) -> Tensor:
+    """A matrix as int8 holds it, in float32."""
+    small, scales = quantise(weight)
+    return small * scales.unsqueeze(1)
+
+
 def test_images_that_see_ahead_equal_the_reference() -> None:
     tower = make_tower(torch.float32)
     embeddings, batch, cosines, sines = make_batch([2, 1])
@@ -187,6 +215,17 @@ def test_a_streamed_layer_equals_the_plain_one(dtype: torch.dtype, num_rows: int
     x = torch.randn(num_rows, 37).to(dtype)
     expected = functional.linear(x.float(), linear.weight.float(), linear.bias.float())
     found = StreamedLinear(linear)(x)
+    tolerance = 1e-5 if dtype == torch.float32 else 0.01
+    torch.testing.assert_close(found.float(), expected, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_streamed_layer_in_int8_equals_its_quantised_weights(dtype: torch.dtype) -> None:
+    linear = nn.Linear(37, 70).to(dtype)
+    x = torch.randn(13, 37).to(dtype)
+    expected = functional.linear(x.float(), rounded(linear.weight), linear.bias.float())
+    found = StreamedLinear(linear, is_quantised=True)(x)
+    assert found.dtype == dtype
     tolerance = 1e-5 if dtype == torch.float32 else 0.01
     torch.testing.assert_close(found.float(), expected, rtol=tolerance, atol=tolerance)
 

@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from types import FrameType
 
 import uvicorn
 import uvloop
@@ -35,6 +36,8 @@ CONFIGURATION_ERROR = 78
 """Exit code (`EX_CONFIG`): starting again with the same settings fails the same way."""
 _COLLECTOR_THRESHOLDS = (50_000, 20, 20)
 """New objects before Python looks for cycles among them, and how often it looks further back."""
+_LAST_SECONDS = 1
+"""What is left for last bytes once calls have ended, or have been ended."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -155,7 +158,7 @@ def _calm_collector() -> None:
 
 
 def _server(config: RouterConfig, service: Service) -> "_Server":
-    server = _Server(
+    return _Server(
         uvicorn.Config(
             DirectSend(make_app(service)),
             http="httptools",
@@ -165,11 +168,10 @@ def _server(config: RouterConfig, service: Service) -> "_Server":
             access_log=False,
             server_header=False,
             log_config=None,
-            timeout_graceful_shutdown=round(config.graceful_timeout),
-        )
+            timeout_graceful_shutdown=_LAST_SECONDS,
+        ),
+        service,
     )
-    server.has_json_logs = config.has_json_logs
-    return server
 
 
 @asynccontextmanager
@@ -211,9 +213,14 @@ async def _grammars(
 
 
 class _Server(uvicorn.Server):
-    """Says once, on standard output, that requests are answered from now on."""
+    """Says on standard output that requests are answered from now on, and leaves as asked: the
+    first signal lets running calls end, the second ends them with an error."""
 
-    has_json_logs = False
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._service = service
+        self._loop = asyncio.get_running_loop()
+        self._is_hurried = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         assert sockets is not None
@@ -224,7 +231,27 @@ class _Server(uvicorn.Server):
             raise _CannotListen(f"cannot listen: {error.strerror}") from None
         host, port = sockets[0].getsockname()[:2]
         words = f"inlay is ready: http://{f'[{host}]' if ':' in host else host}:{port}"
-        print(json_line(words) if self.has_json_logs else words, flush=True)
+        print(json_line(words) if self._service.config.has_json_logs else words, flush=True)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Note a signal."""
+        if self.should_exit:
+            self._loop.call_soon_threadsafe(self._is_hurried.set)
+        # To uvicorn a second SIGINT means to cut connections, unfinished words and all.
+        super().handle_exit(signal.SIGTERM, frame)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Refuse calls, wait for those that run, end what is left; then listen no more."""
+        departure = self._service.departure
+        departure.begin()
+        waits = [asyncio.create_task(w) for w in (departure.complete(), self._is_hurried.wait())]
+        timeout = self._service.config.graceful_timeout
+        await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        if not waits[0].done():
+            await self._service.generation.stop()
+        for wait in waits:
+            wait.cancel()
+        await super().shutdown(sockets)
 
 
 def _exit_at_end_of_input() -> None:

@@ -56,7 +56,7 @@ FLAGS = (
     Flag(name="payload-limit", field="payload_limit", group="HTTP", help="bytes of a request body"),
     Flag(
         name="graceful-timeout",
-        aliases=("graceful-termination-timeout",),
+        aliases=("graceful-termination-timeout", "drain-timeout"),
         field="graceful_timeout",
         group="HTTP",
         help="seconds that running answers get to end after SIGTERM",

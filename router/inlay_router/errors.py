@@ -11,6 +11,7 @@
     ├── BodyTooSlow              408  request_timeout        the body does not arrive in time
     ├── UnsupportedMediaType     415  unsupported_media_type the body is not declared as JSON
     ├── Overloaded               429  overloaded             the queue is full
+    │   └── Leaving              429  overloaded             the server is stopping
     ├── GenerationFailed         424  generation             a shard failed this request
     └── IncompleteGeneration     500  incomplete_generation  the engine stopped without an answer
 
@@ -120,6 +121,13 @@ class Overloaded(RouterError):
 
     def __init__(self) -> None:
         super().__init__("Model is overloaded")
+
+
+class Leaving(Overloaded):
+    """The server lets running calls end and takes no more; another one may."""
+
+    def __init__(self) -> None:
+        RouterError.__init__(self, "The server is stopping and takes no new requests")
 
 
 class GenerationFailed(RouterError):

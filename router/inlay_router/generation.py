@@ -17,7 +17,7 @@ from inlay_router.errors import (
     RouterError,
     ValidationError,
 )
-from inlay_router.hanging import end_if_hung
+from inlay_router.hanging import connect, end_if_hung
 from inlay_router.links.link import Link, LinkLost, LinkRefused, PreparationRefused
 from inlay_router.observer import StepObserver, Unobserved
 from inlay_router.patience import Patience
@@ -184,7 +184,7 @@ class Generation:
             if self._num_failures:
                 await self._pause(self._num_failures - 1)
             try:
-                facts = await self._link.connect()
+                facts = await connect(self._link, self._patience)
                 break
             except LinkLost as lost:
                 _logger.warning("the replica cannot be reached: %s", lost)

@@ -5,7 +5,7 @@ import threading
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from inlay_grammars.pool import CompilePool
 from inlay_proto import generate_pb2 as pb
@@ -15,6 +15,7 @@ from inlay_router.chat.contents import ContentRules
 from inlay_router.chat.prompts import ChatPrompts
 from inlay_router.chat.templates import ChatTemplates
 from inlay_router.config import ConfigError, Limits, RouterConfig
+from inlay_router.departure import Departure
 from inlay_router.fetch import Fetcher, FetchLimits
 from inlay_router.generation import Generation
 from inlay_router.image_metrics import ImageMetrics
@@ -43,6 +44,7 @@ class Service:
     metrics: Metrics
     traces: Traces | None
     """None when nobody collects them."""
+    departure: Departure = field(default_factory=Departure)
 
     @property
     def facts(self) -> pb.ModelFacts:

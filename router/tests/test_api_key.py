@@ -15,7 +15,8 @@ def ask(
     async def scenario() -> httpx.Response:
         headers = {} if authorization is None else {b"authorization": authorization.encode()}
         async with serve(api_key=api_key) as edge, edge.client as client:
-            body = {"inputs": "a", "prompt": "a"} if method == "POST" else None
+            field = "prompt" if path == "/v1/completions" else "inputs"
+            body = {field: "a"} if method == "POST" else None
             return await client.request(method, path, headers=headers, json=body)
 
     return asyncio.run(scenario())

@@ -151,6 +151,17 @@ def test_the_stop_sequence_is_left_out() -> None:
     assert "".join(texts) == "Hel"
 
 
+def test_openai_defaults_are_accepted_and_temperature_0_is_greedy() -> None:
+    async def scenario() -> list[bool]:
+        async with serve(spell("Hi"), facts=facts()) as edge, edge.client as client:
+            for controls in ({"temperature": 1, "top_p": 1}, {"temperature": 0, "top_p": 0.5}):
+                body = {"messages": HELLO, **controls}
+                assert (await client.post("/v1/chat/completions", json=body)).status_code == 200
+            return [one.sampling.do_sample for step in edge.link.steps for one in step.joining]
+
+    assert asyncio.run(scenario()) == [True, False]
+
+
 def test_logprobs_of_every_token() -> None:
     body = {"logprobs": True, "top_logprobs": 2, "max_tokens": 1}
     (choice,) = post(body).json()["choices"]
@@ -286,6 +297,7 @@ def test_an_assistants_last_message_is_continued() -> None:
         ({"n": 9}, "validation", "`n` must be > 0 and <= 2. Given: 9"),
         ({"top_logprobs": 1}, "validation", "`top_logprobs` needs `logprobs` to be true"),
         ({"guided_json": {}}, "validation", "unknown field `guided_json`"),
+        ({"stream_options": {"x": 1}}, "validation", "unknown field `x`"),
         ({"guideline": "x"}, "validation", "`guideline` is not known"),
         (
             {"messages": [{"role": "user", "content": [{"type": "audio"}]}]},

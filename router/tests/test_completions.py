@@ -166,6 +166,8 @@ REFUSALS = [
     ({"prompt": "a", "top_p": 1.5}, "validation", "`top_p` must be > 0.0 and < 1.0"),
     ({"prompt": "a", "max_tokens": 0}, "validation", "`max_new_tokens` must be strictly positive"),
     ({}, "validation", "missing required field `prompt`"),
+    ({"prompt": "a", "guided_json": {}}, "validation", "unknown field `guided_json`"),
+    ({"prompt": "a", "stream_options": {"x": 1}}, "validation", "unknown field `x`"),
 ]
 
 
@@ -190,6 +192,11 @@ def test_openai_defaults_are_accepted_and_temperature_0_is_greedy() -> None:
             return [one.sampling.do_sample for step in steps for one in step.joining]
 
     assert asyncio.run(scenario()) == [True, False, True]
+
+
+def test_what_javascript_clients_send_along_is_taken() -> None:
+    flags = {"details": True, "decoder_input_details": True, "top_n_tokens": 2}
+    assert post({"prompt": "a", **flags}).status_code == 200
 
 
 def test_a_fault_in_a_stream_is_an_event_before_the_end_mark() -> None:

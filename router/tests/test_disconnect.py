@@ -10,7 +10,7 @@ from scripted_router import Edge, eventually, serve
 
 from inlay_router.errors import ValidationError
 from inlay_router.generation import Generation
-from inlay_router.links.scripted_shard import spell
+from inlay_router.links.scripted_shard import scripted_facts, spell
 from inlay_router.request import Finish, GenerationRequest, Token
 
 PNG = (
@@ -35,6 +35,13 @@ class Hanging:
             self.left.set()
 
     check = __call__
+
+
+class Accepting:
+    """Every grammar is well."""
+
+    async def check(self, *_: object) -> None:
+        """See CompilePool."""
 
 
 def is_idle(edge: Edge) -> bool:
@@ -63,6 +70,33 @@ def test_while_it_generates(path: str) -> None:
             await edge.link.resume()
             await edge.open("/generate", {"inputs": "next", "parameters": {"stop": ["a"]}}).task
             assert len(edge.link.shard.held_ids) <= 1
+
+    asyncio.run(scenario())
+
+
+TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+CALL = '<tool_call>{"name": "f", "arguments": {"a": "'
+
+
+@pytest.mark.parametrize("is_streaming", [False, True])
+@pytest.mark.parametrize(("tools", "text"), [([], ""), ([TOOL], CALL)])
+def test_in_the_middle_of_a_chat(is_streaming: bool, tools: list[Any], text: str) -> None:
+    facts = scripted_facts()
+    facts.chat_template = "{{ messages[0].content }}{% if tools %}<tool_call>{% endif %}"
+
+    async def scenario() -> None:
+        async with serve(spell(text + "a" * 900), facts=facts, grammars=Accepting()) as edge:
+            messages = [{"role": "user", "content": "x"}]
+            body = {"messages": messages, "stream": is_streaming, "n": 2, "tools": tools or None}
+            call = edge.open("/v1/chat/completions", body)
+            await eventually(lambda: edge.generation.stats.num_tokens >= 2 * len(text) + 5)
+            await edge.link.pause()
+            assert not is_idle(edge)
+            call.leave()
+            await call.task
+            assert bool(call.sent) == is_streaming
+            assert is_idle(edge)
+            assert dropped(edge) == 1
 
     asyncio.run(scenario())
 

@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 from inlay_router.generation import Generation
-from inlay_router.links.peers import end_listener
+from inlay_router.links.peers import end_listener, has_listener
+from inlay_router.links.remote import RemoteLink
 from inlay_router.links.scripted import ScriptedLink
 from inlay_router.request import Finish, GenerationRequest, Prompt
 
@@ -76,8 +77,10 @@ def test_a_process_that_listens_is_ended_even_if_it_is_stopped(tmp_path: Path) -
         assert process.stdout is not None
         process.stdout.readline()
         process.send_signal(signal.SIGSTOP)
+        assert has_listener(f"unix:{path}")
         assert end_listener(f"unix:{path}")
         assert process.wait(30) == -signal.SIGKILL
+    assert not has_listener(f"unix:{path}")
     assert not end_listener(f"unix:{path}")
 
 
@@ -88,3 +91,37 @@ def test_nobody_else_is_ended(tmp_path: Path) -> None:
         own.bind(str(tmp_path / "own.sock"))
         own.listen()
         assert not end_listener(f"unix:{tmp_path / 'own.sock'}")
+
+
+def test_a_shard_that_falls_silent_while_it_loads() -> None:
+    class Stuck(ScriptedLink):
+        async def end(self) -> None:
+            await super().end()
+            self.answers_health = True
+            await self.revive()
+
+    async def main() -> None:
+        link = Stuck()
+        link.answers_health = False
+        await link.die()
+        assert await answer_over(link) == "Hello, world"
+        assert (link.num_ends, link.num_connects) == (1, 1)
+
+    asyncio.run(main())
+
+
+def test_a_shard_that_listens_and_never_answers_is_not_alive(tmp_path: Path) -> None:
+    async def main() -> None:
+        link = RemoteLink([f"unix:{tmp_path / 'silent.sock'}"])
+        connecting = asyncio.create_task(link.connect())
+        await asyncio.sleep(0)  # from now on there is a channel
+        assert await link.is_alive(within=30)  # nobody is there yet: nobody hangs
+        with socket.socket(socket.AF_UNIX) as silent:
+            silent.bind(str(tmp_path / "silent.sock"))
+            silent.listen()
+            assert not await link.is_alive(within=0.1)
+        connecting.cancel()
+        await asyncio.gather(connecting, return_exceptions=True)
+        await link.close()
+
+    asyncio.run(main())

@@ -117,6 +117,58 @@ def test_a_signal_lets_streams_end_and_then_the_process(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
+def test_nobody_is_let_in_while_streams_end(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with (
+            shard(tmp_path) as (servicer, address),
+            router(address, "--port", "0") as process,
+        ):
+            servicer.goes_on.clear()
+            async with (
+                httpx.AsyncClient(base_url=await ready(process)) as client,
+                client.stream("POST", "/generate_stream", json={"inputs": "x"}) as stream,
+            ):
+                lines = stream.aiter_lines()
+                assert '"index":1' in await anext(lines)
+                process.send_signal(signal.SIGTERM)
+                while (await client.get("/health?ready")).status_code != 503:
+                    pass
+                assert (await client.get("/health")).status_code == 200
+                late = await client.post("/generate", json={"inputs": "x"})
+                assert (late.status_code, late.headers["retry-after"]) == (429, "1")
+                servicer.goes_on.set()
+                events = [line async for line in lines if line]
+                assert '"generated_text":"aaaaa' in events[-1]
+            assert await process.wait() == 0
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_ends_streams_with_an_error(tmp_path: Path, second: signal.Signals) -> None:
+    async def scenario() -> None:
+        async with (
+            shard(tmp_path) as (servicer, address),
+            router(address, "--port", "0") as process,
+        ):
+            servicer.goes_on.clear()
+            async with (
+                httpx.AsyncClient(base_url=await ready(process)) as client,
+                client.stream("POST", "/generate_stream", json={"inputs": "x"}) as stream,
+            ):
+                lines = stream.aiter_lines()
+                assert '"index":1' in await anext(lines)
+                process.send_signal(signal.SIGINT)
+                while (await client.get("/health?ready")).status_code != 503:
+                    pass
+                process.send_signal(second)
+                events = [line async for line in lines if line]
+                assert '"error_type":"incomplete_generation_stream"' in events[-1]
+            assert await process.wait() == 0
+
+    asyncio.run(scenario())
+
+
 def test_it_ends_with_its_parent_when_told_to(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with (

@@ -25,16 +25,27 @@ def test_health_is_empty_while_the_model_is_there(path: str) -> None:
     assert (response.status_code, response.content) == (200, b"")
 
 
-def test_health_is_a_503_while_the_model_is_away() -> None:
+def test_readiness_is_a_503_while_the_model_is_away() -> None:
     async def scenario() -> None:
         async with serve() as edge, edge.client as client:
             await edge.link.die()
             await eventually(lambda: not edge.generation.is_ready)
-            response = await client.get("/health")
+            assert (await client.get("/health")).status_code == 200
+            response = await client.get("/health?ready")
             assert response.status_code == 503
             assert response.json() == {"error": "unhealthy", "error_type": "healthcheck"}
             await edge.link.revive()
             await eventually(lambda: edge.generation.is_ready)
+            assert (await client.get("/health?ready")).status_code == 200
+
+    asyncio.run(scenario())
+
+
+def test_readiness_is_a_503_while_the_server_leaves() -> None:
+    async def scenario() -> None:
+        async with serve() as edge, edge.client as client:
+            edge.service.departure.begin()
+            assert (await client.get("/health?ready")).status_code == 503
             assert (await client.get("/health")).status_code == 200
 
     asyncio.run(scenario())

@@ -184,6 +184,10 @@ def test_unknown_keys_are_refused_with_their_name(body: dict[str, Any]) -> None:
         parse(json.dumps(body).encode(), GenerateBody)
 
 
+def test_what_clients_of_the_hub_send_beside_the_prompt_is_taken() -> None:
+    check({"inputs": "x", "model": "dummy", "options": {"use_cache": False}})
+
+
 def test_unknown_keys_that_are_null_ask_for_nothing() -> None:
     schema = {"const": None}
     grammar = {"type": "json", "value": schema}

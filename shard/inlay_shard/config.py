@@ -8,6 +8,7 @@ from typing import Literal
 
 DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
 DeviceName = Literal["auto", "cpu", "cuda"]
+QuantizeName = Literal["int8"]
 
 DEFAULT_STEP_TOKENS = {"cpu": 512, "cuda": 4096}
 """Tokens of the largest step, by device, unless the operator says otherwise: as for the router."""
@@ -29,6 +30,9 @@ class ShardConfig:
     """Ranks that the model is split over."""
     dtype: DtypeName = "auto"
     """Type of weights and computation; `model.choose_dtype` says what `auto` means."""
+    quantize: QuantizeName | None = None
+    """`int8`: linear layers of the text tower and the head are held in 8 bits, with a factor for
+    each output. On the CPU, by one rank, for towers that are compiled as a whole; else refused."""
     device: DeviceName = "auto"
     """Where to compute; `auto` is a CUDA device if there is one."""
     block_size: int = 16
@@ -61,6 +65,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> ShardConfig:
         rank=options.rank,
         num_shards=options.num_shard,
         dtype=options.dtype,
+        quantize=options.quantize,
         device=options.device,
         block_size=options.block_size,
         num_blocks=options.num_blocks,
@@ -84,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--rank", type=int, default=0, help="this shard's rank (0)")
     add("--num-shard", type=_positive, default=1, metavar="N", help="ranks of the model (1)")
     add("--dtype", choices=["auto", "float32", "bfloat16", "float16"], default="auto")
+    add("--quantize", choices=["int8"], help="hold weights in 8 bits")
     add("--device", choices=["auto", "cpu", "cuda"], default="auto")
     add("--block-size", type=_positive, default=16, metavar="N", help="tokens of a block (16)")
     add("--num-blocks", type=_positive, metavar="N", help="blocks of the pool (from free memory)")

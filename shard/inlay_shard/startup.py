@@ -14,7 +14,7 @@ from inlay_shard.config import DEFAULT_STEP_TOKENS, ShardConfig
 from inlay_shard.constraints import Constraints
 from inlay_shard.encoder import MAX_BATCH_VALUES
 from inlay_shard.engine import Engine
-from inlay_shard.errors import naming_type
+from inlay_shard.errors import ModelRefused, naming_type
 from inlay_shard.features import FeatureCache
 from inlay_shard.image_probe import prove_images
 from inlay_shard.memory import measured
@@ -53,6 +53,7 @@ def start(
         ModelRefused: the model cannot be served.
     """
     device = choose_device(config.device, config.rank)
+    check_quantize(config, device)
     ranks = join(config.rank, config.num_shards, device)
     report("loading weights")
     network = load(config, device, report)
@@ -86,6 +87,18 @@ def start(
     return Ready(engine, network, told)
 
 
+def check_quantize(config: ShardConfig, device: torch.device) -> None:
+    """Raise ModelRefused where no model can be served as `config.quantize` asks."""
+    if config.quantize is None:
+        return
+    if device.type != "cpu":
+        raise ModelRefused(f"--quantize {config.quantize} is for the CPU. Given: {device.type}")
+    if config.num_shards > 1:
+        raise ModelRefused(
+            f"--quantize {config.quantize} is for one shard. Given: {config.num_shards}"
+        )
+
+
 def _try_images(network: Network, config: ShardConfig, report: Report) -> int:
     """Prove that images reach the text tower; about what embedding the most at a time takes."""
     report("trying a prompt with pictures")
@@ -111,10 +124,11 @@ def _fit_attention(
     report("fitting attention")
     reference = probe.reference_logits(network)
     layers = probe.install(network)
-    fused = _pack(network, layers, report) if ranks.num_ranks == 1 else None
+    is_quantised = config.quantize is not None
+    fused = _pack(network, layers, is_quantised, report) if ranks.num_ranks == 1 else None
     num_blocks = config.num_blocks
     if num_blocks is None:
-        report("trying the largest step")
+        report("trying the largest step (the first start compiles it, which takes a while)")
         num_tokens = config.max_batch_tokens or DEFAULT_STEP_TOKENS[network.device.type]
         step_bytes = largest_step_bytes(
             network,
@@ -140,26 +154,50 @@ def _fit_attention(
         device=network.device,
     )
     num_tokens = min(len(reference), num_blocks * config.block_size)
-    ours = _paged_logits(network, pool, num_tokens)
-    if fused is not None and not fused.agrees(reference[:num_tokens], ours):
-        fused.undo()
-        inlay_kernels.pack_linears(network.model)
-        ours = _paged_logits(network, pool, num_tokens)
-    probe.check_equal(reference[:num_tokens], ours, network.dtype)
+    _prove(network, pool, fused, reference[:num_tokens])
     return pool, reference.shape[1]
 
 
-def _pack(network: Network, layers: Sequence[AttentionLayer], report: Report) -> FusedTower | None:
+def _prove(
+    network: Network, pool: KVPool, fused: FusedTower | None, reference: torch.Tensor
+) -> None:
+    """Raise ModelRefused unless the logits are the reference (tokens, vocab_size), but for noise.
+    A compiled tower that gives others is undone first; one of int8 cannot be."""
+    ours = _paged_logits(network, pool, len(reference))
+    is_near = fused is not None and fused.agrees(reference, ours)
+    if fused is not None and fused.is_quantised:
+        if not is_near:
+            raise ModelRefused("with --quantize int8 its logits are too far from its own")
+        return
+    if fused is not None and not is_near:
+        fused.undo()
+        inlay_kernels.pack_linears(network.model)
+        ours = _paged_logits(network, pool, len(reference))
+    probe.check_equal(reference, ours, network.dtype)
+
+
+def _pack(
+    network: Network, layers: Sequence[AttentionLayer], is_quantised: bool, report: Report
+) -> FusedTower | None:
     """On the CPU, lay weights out for it: a text tower of the common kind as a whole, and layer by
-    layer what is left of the model."""
+    layer what is left of the model.
+
+    Raises ModelRefused when int8 is asked for and the tower is of another kind.
+    """
     if network.device.type != "cpu":
         return None
     fused = None
     if not network.adds_behind_layers:
-        fused = fuse(network, [layer.module for layer in layers])
+        fused = fuse(network, [layer.module for layer in layers], is_quantised=is_quantised)
+    if fused is None and is_quantised:
+        raise ModelRefused(
+            "--quantize int8 is for text towers like those of Llama, Qwen and SmolVLM, in float32 "
+            f"or bfloat16; this one, in {str(network.dtype).removeprefix('torch.')}, is of "
+            "another kind"
+        )
     if fused is not None:
-        report("compiling the text tower")
-        stream_head(network)
+        report("packing the text tower")
+        stream_head(network, is_quantised=is_quantised)
     inlay_kernels.pack_linears(network.model)
     return fused
 

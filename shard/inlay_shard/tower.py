@@ -28,16 +28,21 @@ _FIXED_ROTATIONS = frozenset({"default", "linear", "llama3", "yarn"})
 
 _TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 0.1}
 """Largest difference of logits, in units of the logits; both by the root of their mean square."""
+_QUANTISED_TOLERANCE = 0.1
+"""The same for weights in int8: docs/decisions/0025 has what was measured."""
 
 
 @torch.inference_mode()
-def fuse(network: Network, modules: Sequence[nn.Module]) -> "FusedTower | None":
+def fuse(
+    network: Network, modules: Sequence[nn.Module], *, is_quantised: bool = False
+) -> "FusedTower | None":
     """Run the text tower of a network as one compiled loop from now on, if it is recognised.
 
     Its weights move into a form of their own, layer by layer, so that none is held twice. The
     caller proves the result, by its logits.
 
     modules: of attention, in the order of the layers, with our attention attached.
+    is_quantised: whether linear layers are held in int8, from which there is no way back.
     """
     calls = _calls(network, modules)
     shape = recognise(network.text_tower, calls)
@@ -46,12 +51,13 @@ def fuse(network: Network, modules: Sequence[nn.Module]) -> "FusedTower | None":
     tower: Any = network.text_tower
     norm = find_norm(tower.norm)
     assert norm is not None
-    packed = PackedTower(shape, linears(tower.layers[0])[0].weight.dtype, norm.factors)
+    dtype = linears(tower.layers[0])[0].weight.dtype
+    packed = PackedTower(shape, dtype, norm.factors, is_quantised=is_quantised)
     for place, (layer, call) in enumerate(zip(tower.layers, calls, strict=True)):
         packed.put(place, layer_weights(layer, call))
         for linear in linears(layer):
             linear.weight = nn.Parameter(linear.weight.to("meta"), requires_grad=False)
-    fused = FusedTower(tower, modules, packed)
+    fused = FusedTower(tower, modules, packed, is_quantised=is_quantised)
     tower.__dict__["forward"] = fused
     return fused
 
@@ -59,7 +65,11 @@ def fuse(network: Network, modules: Sequence[nn.Module]) -> "FusedTower | None":
 class FusedTower:
     """Called instead of the forward pass of a text tower, whose weights it holds."""
 
-    def __init__(self, tower: Any, modules: Sequence[nn.Module], packed: PackedTower) -> None:
+    def __init__(
+        self, tower: Any, modules: Sequence[nn.Module], packed: PackedTower, *, is_quantised: bool
+    ) -> None:
+        self.is_quantised = is_quantised
+        """Whether linear layers are held in int8."""
         self._tower = tower
         self._modules = modules
         self._packed = packed
@@ -91,11 +101,12 @@ class FusedTower:
         """Whether its logits (tokens, vocab_size) are the reference, but for noise."""
         difference = (reference.float() - ours.float()).square().mean().sqrt()
         size = reference.float().square().mean().sqrt()
-        return bool(difference <= _TOLERANCES[reference.dtype] * size)
+        tolerance = _QUANTISED_TOLERANCE if self.is_quantised else _TOLERANCES[reference.dtype]
+        return bool(difference <= tolerance * size)
 
     @torch.inference_mode()
     def undo(self) -> None:
-        """Give the tower its code and its weights back."""
+        """Give the tower its code and its weights back; not those of int8."""
         del self._tower.__dict__["forward"]
         for place, layer in enumerate(self._tower.layers):
             weights = self._packed.projections(place)
@@ -119,14 +130,17 @@ class FusedTower:
 
 
 @torch.inference_mode()
-def stream_head(network: Network) -> None:
+def stream_head(network: Network, *, is_quantised: bool = False) -> None:
     """Let the head of a network read its weight in order. One that is tied to the embedding is in
-    memory twice from then on, as an embedding must be found by its row."""
+    memory twice from then on, as an embedding must be found by its row.
+
+    is_quantised: whether the head is held in int8.
+    """
     head = network.model.get_output_embeddings()
     for module in list(network.model.modules()):
         for name, child in module.named_children():
             if child is head and is_plain(child):
-                setattr(module, name, StreamedLinear(child))
+                setattr(module, name, StreamedLinear(child, is_quantised=is_quantised))
 
 
 @dataclass(slots=True)

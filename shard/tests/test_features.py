@@ -39,7 +39,7 @@ def test_places_within_a_piece_of_the_prompt() -> None:
 
 @pytest.mark.parametrize("start", range(9))
 def test_pieces_across_several_images(start: int) -> None:
-    """Embeddings 0 to 5 stand at 1, 2, 4, 5, 6 and 8: those of three images, one after the other."""
+    """Embeddings stand at 1, 2, 4, 5, 6 and 8: those of three images, one after the other."""
     own = placement(1, 2, 4, 5, 6, 8)
     features = Features([image(2), image(3, 2), image(1, 5)], own)
     for end in range(start, 10):

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from driver import start_shard
 from tiny_models import make_tiny
 from transformers import AutoModelForCausalLM
 
@@ -12,8 +13,10 @@ import inlay_kernels
 from inlay_kernels.decoder import StreamedLinear
 from inlay_shard import probe
 from inlay_shard.cache import KVPool
+from inlay_shard.config import ShardConfig
+from inlay_shard.errors import ModelRefused
 from inlay_shard.network import Network
-from inlay_shard.startup import _paged_logits
+from inlay_shard.startup import _paged_logits, check_quantize
 from inlay_shard.tower import FusedTower, fuse, stream_head
 
 
@@ -55,6 +58,46 @@ def test_a_fused_tower_computes_the_same_logits(llama: Case) -> None:
     ours = llama.logits()
     assert fused.agrees(llama.expected, ours)
     assert not fused.agrees(llama.expected, ours * 1.01)
+
+
+def test_a_tower_in_int8_is_near_its_own_logits_and_not_equal(llama: Case) -> None:
+    fused = fuse(llama.network, llama.modules, is_quantised=True)
+    assert fused is not None
+    stream_head(llama.network, is_quantised=True)
+    ours = llama.logits()
+    assert fused.agrees(llama.expected, ours)
+    assert not torch.allclose(llama.expected, ours, rtol=1e-3, atol=1e-4)
+    assert not fused.agrees(llama.expected, ours * 1.2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "words"),
+    [
+        ({"hidden_act": "relu"}, {}, "this one, in float32, is of another kind"),
+        ({}, {"dtype": "float16"}, "this one, in float16, is of another kind"),
+        ({}, {"num_shards": 2}, "is for one shard. Given: 2"),
+    ],
+)
+def test_int8_is_refused_where_it_cannot_be(
+    tmp_path: Path, changes: dict[str, Any], options: dict[str, Any], words: str
+) -> None:
+    folder = make_tiny("llama", tmp_path / "llama", **changes)
+    with pytest.raises(ModelRefused, match=words):
+        start_shard(folder, quantize="int8", **options)
+
+
+def test_int8_is_refused_on_a_gpu() -> None:
+    config = ShardConfig(model=Path("m"), model_id="m", address="", quantize="int8")
+    with pytest.raises(ModelRefused, match="is for the CPU. Given: cuda"):
+        check_quantize(config, torch.device("cuda"))
+
+
+def test_int8_whose_logits_are_far_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FusedTower, "agrees", lambda *arguments: False)
+    with pytest.raises(ModelRefused, match="too far from its own"):
+        start_shard(make_tiny("llama", tmp_path / "llama"), quantize="int8")
 
 
 def test_weights_are_not_held_twice(llama: Case) -> None:

@@ -8,7 +8,13 @@ from inlay_kernels.compiled import as_array, compiled
 from inlay_kernels.decoder import crew
 from inlay_kernels.decoder.crew import claim, finish
 from inlay_kernels.decoder.instructions import to_element
-from inlay_kernels.decoder.packing import pack, padded, padded_inputs, padded_outputs
+from inlay_kernels.decoder.packing import (
+    pack,
+    padded,
+    padded_inputs,
+    padded_outputs,
+    quantise,
+)
 from inlay_kernels.decoder.products import MAX_ROWS, PANEL, multiply
 from inlay_kernels.decoder.projections import tile_size
 from inlay_kernels.processor import HAS_BFLOAT16_PRODUCTS
@@ -20,7 +26,8 @@ _GAP = 32
 class StreamedLinear(nn.Module):
     """What an `nn.Linear` of float32 or bfloat16 computes, with its weights read once, in order."""
 
-    def __init__(self, linear: nn.Linear) -> None:
+    def __init__(self, linear: nn.Linear, *, is_quantised: bool = False) -> None:
+        """is_quantised: whether the weight is held in int8, with a factor for each output."""
         super().__init__()
         self.in_features = linear.in_features
         self.out_features = linear.out_features
@@ -29,8 +36,11 @@ class StreamedLinear(nn.Module):
         is_paired = self._dtype == torch.bfloat16 and HAS_BFLOAT16_PRODUCTS
         self._operand_dtype = torch.bfloat16 if is_paired else torch.float32
         width = padded_outputs(self.out_features)
+        scales = torch.ones(self.out_features)
+        if is_quantised:
+            weight, scales = quantise(weight)
         self._packed = as_array(pack(weight))
-        self._scales = np.ones(width, np.float32)
+        self._scales = padded(scales, width)
         bias = torch.zeros(0) if linear.bias is None else linear.bias
         self._bias = padded(bias, width)
 

@@ -16,6 +16,7 @@ from inlay_kernels.decoder.packing import (
     packed_size,
     padded,
     padded_outputs,
+    quantise,
     unpack,
 )
 from inlay_kernels.decoder.products import LANES
@@ -48,17 +49,28 @@ class LayerWeights:
 class PackedTower:
     """The packed weights of all layers, in one piece of memory."""
 
-    def __init__(self, shape: Shape, dtype: torch.dtype, final_norm: Tensor) -> None:
+    def __init__(
+        self,
+        shape: Shape,
+        dtype: torch.dtype,
+        final_norm: Tensor,
+        *,
+        is_quantised: bool = False,
+    ) -> None:
         """Takes memory for every layer, which the system gives as layers are put.
 
-        dtype: float32 or bfloat16.
+        dtype: float32 or bfloat16, of the weights as they are put and of what is computed.
+        is_quantised: whether linear layers are held in int8, with a factor for each output.
         """
         self.shape = shape
         self.dtype = dtype
+        self._is_quantised = is_quantised
         self._sizes = _sizes(shape)
         starts = np.cumsum([0, *(packed_size(*size) for size in self._sizes)])
         columns = np.cumsum([0, *(padded_outputs(size[0]) for size in self._sizes)])
-        self._packed = torch.empty(int(starts[-1]) * shape.num_layers, dtype=dtype)
+        self._packed = torch.empty(
+            int(starts[-1]) * shape.num_layers, dtype=torch.int8 if is_quantised else dtype
+        )
         width = padded_outputs(shape.hidden_size)
         norms = np.zeros((2 * shape.num_layers + 1, width), np.float32)
         norms[-1] = padded(final_norm, width)
@@ -84,7 +96,7 @@ class PackedTower:
         """Pack one layer."""
         arrays = self.arrays
         for linear, matrix in enumerate(_merged(weights.projections)):
-            self._part(layer, linear).copy_(pack(matrix))
+            self._put_matrix(layer, linear, matrix)
         for linear, bias in enumerate(_merged_biases(weights)):
             begin, end = arrays.columns[linear], arrays.columns[linear + 1]
             arrays.biases[layer, begin:end] = padded(bias, int(end - begin))
@@ -96,8 +108,16 @@ class PackedTower:
         arrays.attention_scales[layer] = weights.attention_scale
         arrays.windows[layer] = weights.window or 0
 
+    def _put_matrix(self, layer: int, linear: int, matrix: Tensor) -> None:
+        if self._is_quantised:
+            matrix, scales = quantise(matrix)
+            begin, end = self.arrays.columns[linear], self.arrays.columns[linear + 1]
+            self.arrays.scales[layer, begin:end] = padded(scales, int(end - begin))
+        self._part(layer, linear).copy_(pack(matrix))
+
     def projections(self, layer: int) -> list[Tensor]:
-        """The seven matrices of a layer, unpacked to what they were before."""
+        """The seven matrices of a layer, unpacked to what they were before; not of int8."""
+        assert not self._is_quantised
         shape = self.shape
         merged = [
             unpack(self._part(layer, linear), *size) for linear, size in enumerate(self._sizes)

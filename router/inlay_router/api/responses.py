@@ -8,7 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from inlay_router.errors import Overloaded, RouterError
+from inlay_router.errors import Leaving, Overloaded, RouterError
 from inlay_router.schemas import ErrorBody, OpenAIRefusal, OpenAIRefusalBody
 
 _RETRY_SECONDS = "1"
@@ -27,7 +27,9 @@ def json_response(
 
 def error_response(request: Request, error: RouterError) -> Response:
     """The status and the words that `errors.py` gives to `error`."""
-    headers = {"retry-after": _RETRY_SECONDS} if isinstance(error, Overloaded) else None
+    headers = {"retry-after": _RETRY_SECONDS} if isinstance(error, Overloaded) else {}
+    if isinstance(error, Leaving):
+        headers["connection"] = "close"  # the next request goes to a server that stays
     return refusal(request, error.status, str(error), error.error_type, headers)
 
 

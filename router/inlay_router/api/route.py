@@ -31,6 +31,7 @@ class GenerationRoute:
             call = Call(service=self._service, request=request, resources=resources)
             resources.callback(call.end)
             try:
+                resources.enter_context(self._service.departure.call())
                 response = await self._handler(call)
             except ClientDisconnect:
                 return

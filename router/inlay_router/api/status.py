@@ -17,10 +17,15 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def health(service: Service) -> Endpoint:
-    """200 with nothing in it while the model is connected."""
+    """200 with nothing in it while the router lives.
+
+    Asked for `?ready`, 503 while the model is away or the server is leaving. Streams outlive a
+    restart of the shards, so that is no reason to end the router.
+    """
 
     async def answer(request: Request) -> Response:
-        if service.generation.is_ready:
+        is_ready = service.generation.is_ready and not service.departure.has_begun
+        if is_ready or "ready" not in request.query_params:
             return Response()
         body = ErrorBody("unhealthy", "healthcheck")
         return json_response(body, status=HTTPStatus.SERVICE_UNAVAILABLE)

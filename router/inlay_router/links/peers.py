@@ -24,6 +24,21 @@ def end_listener(address: str) -> bool:
     return True
 
 
+def has_listener(address: str) -> bool:
+    """Whether somebody listens at `unix:/path`, answering or not. False for other addresses."""
+    if not address.startswith("unix:"):
+        return False
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(address.removeprefix("unix:"))
+        except BlockingIOError:
+            pass  # its backlog is full
+        except OSError:
+            return False
+    return True
+
+
 def _listener_id(path: str) -> int:
     """Raises OSError when nobody listens, ValueError when the process is not visible from here."""
     with socket.socket(socket.AF_UNIX) as probe:

@@ -10,7 +10,7 @@ import grpc.aio
 from inlay_proto import generate_pb2 as pb
 from inlay_proto.generate_pb2_grpc import ShardStub
 from inlay_router.links.link import LinkLost, LinkRefused, PreparationRefused
-from inlay_router.links.peers import end_listener
+from inlay_router.links.peers import end_listener, has_listener
 
 _T = TypeVar("_T")
 _Run: TypeAlias = "grpc.aio.StreamStreamCall[pb.Step, pb.StepResult]"
@@ -101,8 +101,8 @@ class RemoteLink:
     async def is_alive(self, *, within: float) -> bool:
         """See Link. True where the connection itself is lost, which `receive` tells."""
         try:
-            asking = (stub.Health(pb.HealthRequest(), timeout=within) for stub in self._stubs)
-            await asyncio.gather(*asking)
+            ranks = zip(self._addresses, self._stubs, strict=False)  # no stubs before `connect`
+            await asyncio.gather(*(_ask(stub, address, within) for address, stub in ranks))
         except grpc.aio.AioRpcError as error:
             return error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED
         return True
@@ -153,6 +153,12 @@ async def _ready(stub: ShardStub) -> None:
             pass  # it is not there yet
         await asyncio.sleep(pause)
         pause = min(pause * 2, _POLL_SECONDS_MAX)
+
+
+async def _ask(stub: ShardStub, address: str, within: float) -> None:
+    """Wait for a sign of life; where nobody listens, which is no hang, there is none at once."""
+    is_there = has_listener(address)
+    await stub.Health(pb.HealthRequest(), timeout=within, wait_for_ready=is_there)
 
 
 async def _all(calls: Sequence[Awaitable[_T]]) -> list[_T]:
