@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from prometheus_client import Histogram
+
 from inlay_grammars.pool import CompilePool
 from inlay_grammars.spec import GrammarError, GrammarKind, GrammarSpec
 from inlay_proto import generate_pb2 as pb
@@ -43,6 +45,8 @@ class Admission:
     prompts: PromptReader
     grammars: CompilePool | None
     """None when no request may carry a grammar."""
+    grammar_seconds: Histogram
+    """How long grammars take to be compiled, or found compiled."""
 
     async def admit(self, body: GenerateBody, *, is_streaming: bool) -> ValidGenerateRequest:
         """Everything that can be wrong with a request is found here, in TGI's order.
@@ -82,6 +86,8 @@ class Admission:
         if self.grammars is None:
             raise ValidationError("grammar is not supported")
         try:
-            await self.grammars.check(GrammarSpec(kind=_KINDS[grammar.kind], value=grammar.value))
+            with self.grammar_seconds.time():
+                spec = GrammarSpec(kind=_KINDS[grammar.kind], value=grammar.value)
+                await self.grammars.check(spec)
         except GrammarError as error:
             raise ValidationError(f"grammar is not valid: {error}") from None

@@ -17,9 +17,12 @@ class ImageMetrics:
         self._known = Counter(
             "inlay_image_known_count", "Images that had been embedded before", registry=registry
         )
-        self._queue = self._seconds("queue", "Waiting for a worker")
-        self._prepare = self._seconds("prepare", "Decoding, and the model's processor")
-        self._encode = self._seconds("encode", "Waiting for the encoder, and embedding")
+        self.fetch = self._seconds("fetch", "From the web: one image")
+        self.check = self._seconds("check", "Decoding, to see that it can be: one image")
+        unknown = "the images of a prompt that were not known"
+        self._queue = self._seconds("queue", f"Waiting for a worker: {unknown}")
+        self._prepare = self._seconds("prepare", f"The model's processor: {unknown}")
+        self._encode = self._seconds("encode", f"The encoder, and waiting for it: {unknown}")
 
     def prepared(self, reply: pb.PrepareReply) -> None:
         """A prompt is ready."""
@@ -33,7 +36,7 @@ class ImageMetrics:
     def _seconds(self, part: str, words: str) -> Histogram:
         return Histogram(
             f"inlay_image_{part}_duration",
-            f"{words}, in seconds: the images of a prompt that were not known",
+            f"Seconds. {words}",
             buckets=_SECONDS,
             registry=self._registry,
         )

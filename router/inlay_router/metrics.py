@@ -39,6 +39,9 @@ class Metrics:
         self.validation = self._seconds(
             "tgi_request_validation_duration", "From receipt to the queue, images included"
         )
+        self.grammar = self._seconds(
+            "inlay_grammar_check_duration", "Compiling a grammar, or finding it compiled"
+        )
         self.queue = self._seconds("tgi_request_queue_duration", "From the queue to the first step")
         self.inference = self._seconds(
             "tgi_request_inference_duration", "From the first step to the end"

@@ -155,6 +155,8 @@ class PromptReader:
             read = partial(read_local_image, piece.url, self.local_images, self.image_check.limits)
             data = await loop.run_in_executor(self.executor, read)
         else:
-            data = await self.fetcher.fetch(piece.url)
-        image = await loop.run_in_executor(self.executor, self.image_check.check, data)
+            with self.image_metrics.fetch.time():
+                data = await self.fetcher.fetch(piece.url)
+        with self.image_metrics.check.time():
+            image = await loop.run_in_executor(self.executor, self.image_check.check, data)
         return pb.Chunk(image=image)

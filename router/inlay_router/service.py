@@ -85,7 +85,12 @@ async def serving(
             image_metrics=ImageMetrics(metrics.registry),
             local_images=config.allowed_local_images,
         )
-        admission = Admission(limits=limits, prompts=prompts, grammars=grammars)
+        admission = Admission(
+            limits=limits,
+            prompts=prompts,
+            grammars=grammars,
+            grammar_seconds=metrics.grammar,
+        )
         yield Service(
             config=config,
             limits=limits,

@@ -34,9 +34,11 @@ def test_prompts_are_counted() -> None:
     Image.new("L", (3, 3)).save(buffer, "PNG")
     inputs = f"![](data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}) what?"
 
-    async def scenario() -> float | None:
+    async def scenario() -> list[float | None]:
         async with serve() as edge:
             await edge.service.admission.prompts.read(inputs)
-            return edge.service.metrics.registry.get_sample_value("inlay_image_count_total")
+            value = edge.service.metrics.registry.get_sample_value
+            names = ("count_total", "check_duration_count", "fetch_duration_count")
+            return [value(f"inlay_image_{name}") for name in names]
 
-    assert asyncio.run(scenario()) == 1
+    assert asyncio.run(scenario()) == [1, 1, 0]

@@ -8,6 +8,8 @@ import httpx
 import pytest
 from scripted_router import eventually, serve
 
+from inlay_grammars.spec import GrammarSpec
+
 
 def get(
     path: str, method: str = "GET", headers: dict[str, str] | None = None, **config: Any
@@ -169,3 +171,21 @@ def test_models_have_openai_shape() -> None:
     assert get("/v1/models/scripted").json() == model
     missing = get("/v1/models/gpt-4")
     assert (missing.status_code, missing.json()["error_type"]) == (404, "not_found")
+
+
+class Accepting:
+    """Accepts every grammar."""
+
+    async def check(self, spec: GrammarSpec) -> None:
+        """See CompilePool."""
+
+
+def test_metrics_show_what_grammars_cost() -> None:
+    parameters = {"grammar": {"type": "regex", "value": "a"}, "max_new_tokens": 1}
+
+    async def scenario() -> str:
+        async with serve(grammars=Accepting()) as edge, edge.client as client:
+            await client.post("/generate", json={"inputs": "x", "parameters": parameters})
+            return (await client.get("/metrics")).text
+
+    assert "inlay_grammar_check_duration_count 1.0" in asyncio.run(scenario())
