@@ -184,6 +184,8 @@ def shard_arguments(
     arguments += ["--rank", str(rank), "--num-shard", str(options.num_shard)]
     arguments += ["--dtype", options.dtype, "--device", options.device]
     arguments += ["--block-size", str(options.block_size), "--exit-with-parent"]
+    if options.has_json_logs:
+        arguments.append("--json-output")
     if options.quantize is not None:
         arguments += ["--quantize", options.quantize]
     if options.max_batch_prefill_tokens is not None:

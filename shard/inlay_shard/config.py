@@ -51,6 +51,8 @@ class ShardConfig:
     """Processes that prepare images; unset, a quarter of the cores of a rank."""
     max_batch_images: int = 8
     """Images that are embedded together at most."""
+    has_json_logs: bool = False
+    """Whether what it says is JSON objects, one a line."""
     exits_with_parent: bool = False
     """Whether the end of standard input ends the shard."""
 
@@ -74,6 +76,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> ShardConfig:
         image_cache_bytes=options.image_cache_bytes,
         num_image_workers=options.image_workers,
         max_batch_images=options.max_batch_images,
+        has_json_logs=options.json_output,
         exits_with_parent=options.exit_with_parent,
     )
 
@@ -98,6 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--image-cache-bytes", type=_positive, metavar="N", help="embeddings (from free memory)")
     add("--image-workers", type=_positive, metavar="N", help="that prepare images (cores / 4)")
     add("--max-batch-images", type=_positive, default=8, metavar="N", help="embedded together (8)")
+    add("--json-output", action="store_true", help="say what there is to say as JSON objects")
     add("--exit-with-parent", action="store_true", help="leave when standard input ends")
     return parser
 

@@ -4,7 +4,6 @@ import asyncio
 import gc
 import os
 import signal
-import sys
 import traceback
 from concurrent.futures import Future
 from pathlib import Path
@@ -25,6 +24,7 @@ from inlay_shard.errors import CONFIGURATION_ERROR, ModelRefused
 from inlay_shard.features import FeatureCache, default_cache_bytes
 from inlay_shard.image_workers import ImageWorkers
 from inlay_shard.images import ImageDesk
+from inlay_shard.lines import say
 from inlay_shard.network import Network
 from inlay_shard.parent import ParentWatch
 from inlay_shard.service import Served, ShardService
@@ -132,20 +132,21 @@ class Process:
 
     def _serve(self, facts: pb.ModelFacts, eyes: Eyes | None) -> None:
         self._service.serve(Served(facts, eyes))
-        say(self._config.rank, "ready")
+        say(self._config, "ready")
         if eyes is not None:
             self._warming_up = asyncio.create_task(self._images.warm_up())
 
     def _say(self, words: str) -> None:
         self._service.status = words
-        say(self._config.rank, words)
+        say(self._config, words)
 
     def _fail(self, failure: BaseException) -> None:
         if isinstance(failure, ModelRefused):
-            say(self._config.rank, f"cannot serve {self._config.model_id}: {failure}")
+            words = f"cannot serve {self._config.model_id}: {failure}"
+            say(self._config, words, level="ERROR")
             exit_code = CONFIGURATION_ERROR
         else:
-            traceback.print_exception(failure)
+            say(self._config, "".join(traceback.format_exception(failure)), level="ERROR")
             exit_code = 1
         self._loop.call_soon_threadsafe(self._leave, exit_code)
 
@@ -155,11 +156,6 @@ def calm_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_COLLECTOR_THRESHOLDS)
-
-
-def say(rank: int, words: str) -> None:
-    """Tell the person who runs the server."""
-    print(f"shard {rank}: {words}", file=sys.stderr, flush=True)
 
 
 def num_threads(config: ShardConfig) -> int:

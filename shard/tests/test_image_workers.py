@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import time
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from functools import partial
@@ -12,11 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from driver import picture
+from mischief import hang, kill_self, stumble, take_memory
 from tiny_models import make_tiny
 
 from inlay_shard.errors import PreparationRefused
 from inlay_shard.image_workers import ImageWorkers, default_num_workers
-from inlay_shard.preparation import Preparer, load_preparer
+from inlay_shard.preparation import load_preparer
 
 
 @pytest.fixture(scope="module")
@@ -31,25 +31,6 @@ def workers(folder: Path) -> Iterator[ImageWorkers]:
     yield workers
     workers.stop()
     assert workers.process_ids == []
-
-
-def kill_self(preparer: Preparer) -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def hang(preparer: Preparer) -> None:
-    time.sleep(1000)
-
-
-def stumble(preparer: Preparer) -> None:
-    raise ZeroDivisionError("by zero")
-
-
-def take_memory(num_bytes: int, preparer: Preparer) -> int:
-    try:
-        return len(np.zeros(num_bytes, np.uint8))
-    except MemoryError as error:
-        raise PreparationRefused("too much") from error
 
 
 def test_arrays_come_back(workers: ImageWorkers, folder: Path) -> None:
