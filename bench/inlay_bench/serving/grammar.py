@@ -1,7 +1,6 @@
 """Measures what a JSON schema on every row costs in decode tokens/s."""
 
 import argparse
-import asyncio
 import sys
 import time
 from collections.abc import Sequence
@@ -13,13 +12,13 @@ from statistics import median
 import msgspec
 from tokenizers import Tokenizer
 
-from inlay_bench.batch import BenchFailed
 from inlay_bench.options import count, counts
 from inlay_bench.peers.models import MODELS, model_in_form
 from inlay_bench.peers.workload import Words, decode_rate
-from inlay_bench.saved import describe_machine, now, save
+from inlay_bench.saved import describe_machine, now
 from inlay_bench.server_side import ServerSide, start_server
 from inlay_bench.serving.running_stream import run_together
+from inlay_bench.serving.verb import run_bench
 
 BAR = 0.97
 """Tokens/s with a schema over tokens/s without; at least this is the goal."""
@@ -169,14 +168,7 @@ def parse_options(argv: Sequence[str] | None = None) -> GrammarOptions:
 def main() -> int:
     """The exit code: 1 when the measurement failed."""
     options = parse_options()
-    try:
-        result = asyncio.run(measure(options))
-    except BenchFailed as error:
-        print(f"the bench failed: {error}", file=sys.stderr)
-        return 1
-    print(write_page(result))
-    print(f"figures: {save(result, 'grammar', options.folder)}")
-    return 0
+    return run_bench("grammar", measure(options), write_page, options.folder)
 
 
 if __name__ == "__main__":

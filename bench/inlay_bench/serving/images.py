@@ -1,7 +1,6 @@
 """Measures requests/s with a new large picture in each, against the number of image workers."""
 
 import argparse
-import asyncio
 import sys
 import time
 from collections.abc import Sequence
@@ -12,12 +11,12 @@ from statistics import median
 
 import msgspec
 
-from inlay_bench.batch import BenchFailed
 from inlay_bench.options import count, counts
 from inlay_bench.peers.environment import run
-from inlay_bench.saved import describe_machine, now, save
+from inlay_bench.saved import describe_machine, now
 from inlay_bench.server_side import ServerSide, start_server
 from inlay_bench.serving.large_picture import draw_large_picture, markdown
+from inlay_bench.serving.verb import run_bench
 from inlay_bench.shape import BENCH_SHAPE
 
 NUM_REQUESTS = 16
@@ -130,14 +129,7 @@ def parse_options(argv: Sequence[str] | None = None) -> ImageOptions:
 def main() -> int:
     """The exit code: 1 when the measurement failed."""
     options = parse_options()
-    try:
-        result = asyncio.run(measure(options))
-    except BenchFailed as error:
-        print(f"the bench failed: {error}", file=sys.stderr)
-        return 1
-    print(write_page(result))
-    print(f"figures: {save(result, 'images', options.folder)}")
-    return 0
+    return run_bench("images", measure(options), write_page, options.folder)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """Measures how long a running text stream waits for its next token while others arrive."""
 
 import argparse
-import asyncio
 import sys
 import time
 from collections.abc import Sequence
@@ -13,15 +12,15 @@ from statistics import median
 import msgspec
 from tokenizers import Tokenizer
 
-from inlay_bench.batch import BenchFailed
 from inlay_bench.options import count
 from inlay_bench.peers.models import MODELS, model_in_form
 from inlay_bench.peers.workload import Words
-from inlay_bench.saved import describe_machine, now, save
+from inlay_bench.saved import describe_machine, now
 from inlay_bench.server_side import ServerSide, start_server
 from inlay_bench.serving.large_picture import draw_large_picture, markdown
 from inlay_bench.serving.quantiles import quantile
 from inlay_bench.serving.running_stream import RunningStream, open_stream
+from inlay_bench.serving.verb import run_bench
 
 BAR = 3.0
 """p99 beside arriving pictures over the quiet median; below it is the goal."""
@@ -187,14 +186,7 @@ def parse_options(argv: Sequence[str] | None = None) -> StallOptions:
 def main() -> int:
     """The exit code: 1 when the measurement failed."""
     options = parse_options()
-    try:
-        result = asyncio.run(measure(options))
-    except BenchFailed as error:
-        print(f"the bench failed: {error}", file=sys.stderr)
-        return 1
-    print(write_page(result))
-    print(f"figures: {save(result, 'stalls', options.folder)}")
-    return 0
+    return run_bench("stalls", measure(options), write_page, options.folder)
 
 
 if __name__ == "__main__":
