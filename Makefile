@@ -2,10 +2,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PROTO := proto/inlay_proto/generate.proto
+# Without what it asks for: triton is only for its kernels, which are not used.
+XGRAMMAR := "xgrammar>=0.2.8,<0.3" "apache-tvm-ffi>=0.1.11"
 export PYTHONSAFEPATH := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install serve test check format stubs compatibility evaluate families faults bench clean
+.PHONY: help install serve test check format stubs compatibility evaluate families faults fuzz soak bench clean
 
 help: ## say what each verb does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -15,6 +17,7 @@ install: .venv/installed ## make .venv and install inlay into it
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --editable '.[dev]'
+	$(BIN)/pip install --quiet --no-deps $(XGRAMMAR) || echo "xgrammar cannot be installed: it will NOT be tested"
 	@touch $@
 
 # The text_generation client wants an older huggingface_hub than transformers does.
@@ -64,6 +67,12 @@ families: .venv/installed ## try a tiny model of every family (ARGS="llava …" 
 faults: .venv/installed ## kill and stop processes while streams run (ARGS="--kills 200"), count lost and altered ones
 	PYTHONPATH=integration-tests $(BIN)/python -m faults $(ARGS)
 
+soak: .venv/installed ## half an hour of distinct pictures and grammars at overload: memory, and what is left behind
+	PYTHONPATH=bench $(BIN)/python -m inlay_bench.soak $(ARGS)
+
+fuzz: .venv/installed ## damaged input for every door (ARGS="--inputs 1000000 bodies"; 8 minutes)
+	PYTHONPATH=integration-tests:router/tests $(BIN)/python -m fuzz $(ARGS)
+
 bench: .venv/installed ## measure inlay against transformers, side by side
 	PYTHONPATH=bench $(BIN)/python -m inlay_bench $(ARGS)
 
@@ -78,6 +87,15 @@ bench-router: .venv/installed ## CPU time of the router for a token, and its gro
 
 bench-grammar: .venv/installed ## tokens/s with a JSON schema on every row, and without (2 minutes)
 	PYTHONPATH=bench $(BIN)/python -m inlay_bench.serving.grammar $(ARGS)
+
+grammar-bench: .venv/installed ## schemas and random answers in every backend (10 minutes; ARGS="--path FOLDER" for more)
+	PYTHONPATH=bench:grammars/tests $(BIN)/python -m inlay_bench.grammars $(ARGS)
+
+bench-bombs: .venv/installed ## streams' waits while hard grammars are compiled (1 minute)
+	PYTHONPATH=bench $(BIN)/python -m inlay_bench.serving.explosions $(ARGS)
+
+bench-offline: .venv/installed ## tokens/s of LLM.generate beside the bare engine (4 minutes)
+	PYTHONPATH=bench $(BIN)/python -m inlay_bench.offline_batch $(ARGS)
 
 bench-images: .venv/installed ## requests/s against the number of image workers (2 minutes)
 	PYTHONPATH=bench $(BIN)/python -m inlay_bench.serving.images $(ARGS)

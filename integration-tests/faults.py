@@ -10,18 +10,19 @@ import sys
 import time
 from collections.abc import Iterator
 
-from disturbance import FAULTS, MOMENTS, Disturbance, Fault, Outcome
-from harness import serve
+from disturbance import FAULTS, MOMENTS, Disturbance, Fault, Outcome, serve_disturbed
 
-_NUM_STREAMS = (1, 4, 8)
+_NUM_STREAMS = (1, 4, 10)
+_NUM_LAST_CHARACTERS = 6000
+"""Of what the server printed, shown when something was lost or altered."""
 
 
 def main() -> int:
     """Run until there were enough kills, or no time is left."""
     options = _parser().parse_args()
-    flags = ["--dtype", "float32", "--num-shard", str(options.num_shard)]
+    flags = ["--num-shard", str(options.num_shard)]
     flags += ["--max-deaths", "1000000", "--step-timeout", str(options.step_timeout)]
-    with serve(*flags) as server:
+    with serve_disturbed(*flags) as server:
         total = _run(Disturbance(server), options)
         exit_code = server.stop()
     print(f"{total}; the server ended with exit code {exit_code}")
@@ -47,7 +48,10 @@ def _run(disturbance: Disturbance, options: argparse.Namespace) -> Outcome:
         seconds = time.monotonic() - started
         if total.num_kills >= options.kills or seconds >= options.seconds:
             break
-        total.add(disturbance.round(fault, moment, num_streams, which=total.num_kills))
+        outcome = disturbance.round(fault, moment, num_streams, which=total.num_kills)
+        if outcome.failures:
+            print(disturbance.server.output()[-_NUM_LAST_CHARACTERS:])
+        total.add(outcome)
         print(f"{seconds:6.0f} s  {fault.name}, {moment}, {num_streams}: {total}", flush=True)
     return total
 

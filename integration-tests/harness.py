@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +31,8 @@ class Server:
     lines: list[str] = field(default_factory=list)
     """Everything that it printed so far."""
     url: str = ""
+    mischief: Path = Path()
+    """Where its shards read what they are to do wrong, if they do."""
 
     def children(self, module: str) -> list[psutil.Process]:
         """The processes below the launcher that run `module`, oldest first."""
@@ -58,15 +60,21 @@ def _command_line(process: psutil.Process) -> list[str]:
 
 
 @contextmanager
-def serve(*arguments: str) -> Iterator[Server]:
-    """`inlay serve` with these arguments on a port of its own, ready to answer."""
+def serve(*arguments: str, variables: Mapping[str, str] | None = None) -> Iterator[Server]:
+    """`inlay serve` with these arguments on a port of its own, ready to answer; `variables` are
+    added to its environment."""
     server = Server(
         subprocess.Popen(
             [sys.executable, "-m", "inlay.cli", "serve", "--port", "0", *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"},
+            env={
+                **os.environ,
+                "PYTHONUNBUFFERED": "1",
+                "OMP_NUM_THREADS": "1",
+                **(variables or {}),
+            },
         )
     )
     is_ready = threading.Event()

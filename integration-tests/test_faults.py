@@ -15,7 +15,7 @@ PROMPTS = [
     "Tell me something.\n\n",
     "a b c d e",
 ]
-LONG = {"max_new_tokens": 300, "grammar": {"type": "regex", "value": "[a-z ]{600}"}}
+LONG = {"max_new_tokens": 700, "grammar": {"type": "regex", "value": "[a-z ]{600}"}}
 
 
 def collect(server: Server, prompt: str, parameters: dict[str, Any]) -> list[int]:

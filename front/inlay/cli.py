@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from inlay import __version__, serve, tgi_flags
 from inlay.environment import environment
 from inlay.launcher import report
+from inlay.terminal import ask_command, chat_command
 from inlay_router.logs import set_up_logging
 
 DESCRIPTION = """\
@@ -27,14 +28,14 @@ are taken too: docs/tgi-compatibility.md lists them. A flag wins over a variable
 
 def main(argv: Sequence[str] | None = None, variables: Mapping[str, str] = os.environ) -> int:
     """Run the command line; the exit code. TGI's variables among `variables` stand for flags."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    if words[:1] == ["serve"]:
-        words[1:1] = tgi_flags.from_environment(variables, words)
-    parser = _parser()
-    options = parser.parse_args(words)
+    options = parse(sys.argv[1:] if argv is None else argv, variables)
     if options.command is None:
-        parser.print_help()
+        _parser().print_help()
         return 2
+    if options.command == "chat":
+        return chat_command.chat(options)
+    if options.command == "ask":
+        return ask_command.ask(options)
     if options.env:
         print(environment())
         return 0
@@ -44,24 +45,53 @@ def main(argv: Sequence[str] | None = None, variables: Mapping[str, str] = os.en
     return serve.serve(options)
 
 
+def parse(argv: Sequence[str], variables: Mapping[str, str]) -> argparse.Namespace:
+    """What a command line says, `command` among it. Ends the process when it is wrong."""
+    words = list(argv)
+    if words[:1] == ["serve"]:
+        words[1:1] = tgi_flags.from_environment(variables, words)
+    parser = _parser()
+    options, others = parser.parse_known_args(words)
+    if others and not ask_command.takes(options, others):
+        parser.error(f"unrecognized arguments: {' '.join(others)}")
+    return options
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="inlay", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--version", action="version", version=f"inlay {__version__}")
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND")
-    server = commands.add_parser(
-        "serve",
-        help="serve a model over HTTP",
-        usage="inlay serve [MODEL] [options]",
-        description=SERVE_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    server = _command(commands, "serve", "serve a model over HTTP", SERVE_DESCRIPTION)
     serve.add_arguments(server)
     server.add_argument(
         "-e", "--env", action="store_true", help="say what this machine has, and exit"
     )
+    talk = "talk with a model in the terminal, pictures included"
+    chat_command.add_arguments(_command(commands, "chat", talk, chat_command.DESCRIPTION))
+    ask = "ask one question, for scripts"
+    ask_command.add_arguments(
+        _command(commands, "ask", ask, ask_command.DESCRIPTION, words='[IMAGE ...] "QUESTION"')
+    )
     return parser
+
+
+def _command(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    summary: str,
+    description: str,
+    *,
+    words: str = "[MODEL]",
+) -> argparse.ArgumentParser:
+    return commands.add_parser(
+        name,
+        help=summary,
+        usage=f"inlay {name} {words} [options]",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
 
 
 if __name__ == "__main__":

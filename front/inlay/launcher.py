@@ -16,11 +16,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from inlay.backoff import RestartPolicy, Restarts
+from inlay.signs_of_life import SignsOfLife
+from inlay_proto import heartbeat
 
 _log = logging.getLogger("inlay")
 
 CONFIGURATION_ERROR = 78
 """Exit code (`EX_CONFIG`) of a child that will fail the same way however often it is started."""
+FIRST_SIGN_SECONDS = 60.0
+"""What a child may take to its first sign at least: its code may come from a slow disk."""
 _HURRY = (signal.SIGTERM, signal.SIGINT)
 """Two signals, which the system does not merge: to a router, the second means at once."""
 _HURRY_SECONDS = 2.0
@@ -42,6 +46,9 @@ class Command:
     """Added to the launcher's own."""
     inherited_fds: tuple[int, ...] = ()
     """File descriptors that the child shares."""
+    max_silent_seconds: float | None = None
+    """A child that gives no sign of life for so long is ended and started again; None for one that
+    gives none."""
 
 
 class GaveUp(Exception):
@@ -62,6 +69,40 @@ class Death:
         return f"{self.name} ended with exit code {self.exit_code}"
 
 
+class Child:
+    """A process that was started, and is ended when it falls silent."""
+
+    def __init__(
+        self, command: Command, process: asyncio.subprocess.Process, signs: SignsOfLife
+    ) -> None:
+        """Use `start`."""
+        self._command = command
+        self._process = process
+        self._signs = signs
+        self._watch = asyncio.create_task(self._end_if_silent())
+
+    async def death(self) -> Death:
+        """How it ended, once it has."""
+        return Death(self._command.name, await self._process.wait())
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal, if it is there."""
+        if self._process.returncode is None:
+            self._process.send_signal(number)
+
+    async def forget(self) -> None:
+        """It has ended: give back what was held for it."""
+        await _ended(self._watch)
+        self._signs.close()
+
+    async def _end_if_silent(self) -> None:
+        if (seconds := self._command.max_silent_seconds) is None:
+            return
+        await self._signs.until_silent(seconds, first_seconds=FIRST_SIGN_SECONDS)
+        report(f"{self._command.name} gave no sign of life for {seconds:g} s; ending it")
+        self.signal(signal.SIGKILL)
+
+
 class Group:
     """Children that live and die together: the ranks of a replica, or the router alone."""
 
@@ -69,7 +110,7 @@ class Group:
         """`commands` is asked anew for each start, so that ports can differ."""
         self._commands = commands
         self._restarts = Restarts(policy)
-        self._children: list[tuple[Command, asyncio.subprocess.Process]] = []
+        self._children: list[Child] = []
 
     async def keep_running(self) -> None:
         """Start the children, and all of them again when one dies. Raises GaveUp."""
@@ -89,50 +130,56 @@ class Group:
         """Signals to every child, SIGKILL to those still there after the grace."""
         for number in signals:
             self._signal(number)
-        waits = [asyncio.ensure_future(child.wait()) for _, child in self._children]
+        waits = [asyncio.ensure_future(child.death()) for child in self._children]
         if not waits:
             return
         _, late = await asyncio.wait(waits, timeout=grace_seconds)
         if late:
             self._signal(signal.SIGKILL)
             await asyncio.wait(late)
+        for child in self._children:
+            await child.forget()
+        self._children.clear()
 
     async def _run_once(self) -> Death:
-        self._children.clear()
         for command in self._commands():
-            self._children.append((command, await start(command)))
+            self._children.append(await start(command))
         death = await self._first_death()
         await self.stop(grace_seconds=0.0)
         return death
 
     async def _first_death(self) -> Death:
-        waits = {asyncio.ensure_future(c.wait()): command for command, c in self._children}
+        waits = [asyncio.ensure_future(child.death()) for child in self._children]
         try:
             done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for wait in waits:
                 wait.cancel()
-        first = done.pop()
-        return Death(waits[first].name, first.result())
+        return done.pop().result()
 
     def _signal(self, number: signal.Signals) -> None:
-        for _, child in self._children:
-            if child.returncode is None:
-                child.send_signal(number)
+        for child in self._children:
+            child.signal(number)
 
 
-async def start(command: Command) -> asyncio.subprocess.Process:
+async def start(command: Command) -> Child:
     """One child, its standard input a pipe that nobody writes to."""
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        command.module,
-        *command.arguments,
-        stdin=asyncio.subprocess.PIPE,
-        env={**os.environ, **command.environment},
-        pass_fds=command.inherited_fds,
-        start_new_session=True,  # Ctrl-C reaches the launcher alone, which ends the others in order
-    )
+    signs = SignsOfLife()
+    beats = {heartbeat.VARIABLE: str(signs.writing)}
+    try:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            command.module,
+            *command.arguments,
+            stdin=asyncio.subprocess.PIPE,
+            env={**os.environ, **beats, **command.environment},
+            pass_fds=(*command.inherited_fds, signs.writing),
+            start_new_session=True,  # Ctrl-C reaches the launcher alone, which ends them in order
+        )
+    finally:
+        os.close(signs.writing)
+    return Child(command, process, signs)
 
 
 def free_port() -> int:

@@ -37,6 +37,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--num-shard", type=positive, default=1, metavar="N", help="processes to split it over (1)"
     )
     shards.add_argument(
+        "--plugin",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="code of a model's author: a module, or the path of a .py file; repeatable "
+        "(docs/adding-a-model.md)",
+    )
+    shards.add_argument(
         "--dtype",
         choices=["auto", "float32", "bfloat16", "float16"],
         default="auto",
@@ -61,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the same in tokens: N / block size blocks",
     )
     shards.add_argument(
-        "--block-size", type=positive, default=16, metavar="N", help="tokens of a block (16)"
+        "--block-size", type=positive, default=32, metavar="N", help="tokens of a block (32)"
     )
     shards.add_argument(
         "--num-threads", type=positive, metavar="N", help="CPU threads of a shard (cores / shards)"
@@ -160,6 +168,7 @@ def shard_commands(
                 name=f"shard {rank}",
                 module="inlay_shard",
                 arguments=shard_arguments(options, model, rank, address),
+                max_silent_seconds=options.step_timeout,
                 environment={
                     **meeting,
                     **QUIET,
@@ -186,6 +195,8 @@ def shard_arguments(
     arguments += ["--block-size", str(options.block_size), "--exit-with-parent"]
     if options.has_json_logs:
         arguments.append("--json-output")
+    for plugin in options.plugin:
+        arguments += ["--plugin", plugin]
     if options.quantize is not None:
         arguments += ["--quantize", options.quantize]
     if options.max_batch_prefill_tokens is not None:
@@ -219,5 +230,6 @@ def router_commands(
         arguments=tuple(arguments),
         environment=QUIET if options.api_key is None else {**QUIET, "API_KEY": options.api_key},
         inherited_fds=(listener.fileno(),),
+        max_silent_seconds=options.step_timeout,
     )
     return lambda: [command]

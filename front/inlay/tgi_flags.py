@@ -61,7 +61,7 @@ MEANINGLESS = (
     Meaningless(name="kv-cache-dtype", reason="the KV cache has the type of the model"),
     Meaningless(
         name="trust-remote-code",
-        reason="code from a model repository is never run",
+        reason="code from a model repository is never run; --plugin runs code of yours",
         has_value=False,
     ),
     Meaningless(name="waiting-served-ratio", reason="running and new requests share every step"),

@@ -1,4 +1,5 @@
 import asyncio
+import dataclasses
 import os
 import signal
 import time
@@ -76,6 +77,35 @@ def test_children_of_a_group_die_together(folder: Path) -> None:
     with pytest.raises(GaveUp, match="brief ended"):
         asyncio.run(group(patient, brief).keep_running())
     assert starts(folder) == ["brief"] * 3 + ["patient"] * 3
+
+
+def test_who_falls_silent_is_ended_and_started_again(
+    folder: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("inlay.launcher.FIRST_SIGN_SECONDS", 0.01)
+    silent = dataclasses.replace(
+        child(folder, "silent", "sys.stdin.read()"), max_silent_seconds=0.05
+    )
+    with pytest.raises(GaveUp, match="silent was ended by SIGKILL; it died too often"):
+        asyncio.run(group(silent).keep_running())
+    assert "silent gave no sign of life for 0.05 s; ending it" in caplog.text
+
+
+def test_who_gives_signs_of_life_goes_on(folder: Path) -> None:
+    source = (
+        "import asyncio\n"
+        "from inlay_proto.heartbeat import beating\n"
+        f"open({str(folder / 'started')!r}, 'a').write('beats\\n')\n"
+        "async def main():\n"
+        "    async with beating():\n"
+        "        await asyncio.sleep(2.5)\n"
+        "asyncio.run(main())\n"
+        "sys.exit(4)"
+    )
+    command = dataclasses.replace(child(folder, "lively", source), max_silent_seconds=2.0)
+    policy = RestartPolicy(max_deaths=1)
+    with pytest.raises(GaveUp, match="lively ended with exit code 4"):
+        asyncio.run(Group(lambda: [command], policy).keep_running())
 
 
 def test_a_death_reads_well() -> None:

@@ -1,39 +1,31 @@
 """A forked process that compiles one grammar, and may die of it."""
 
 import ctypes
+import json
 import os
 import resource
 import signal
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict
 
 from inlay_grammars.limits import CompileLimits
 from inlay_grammars.spec import GrammarError
+from inlay_grammars.verdict import Verdict
 
 MIB = 1024 * 1024
 PR_SET_PDEATHSIG = 1
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Verdict:
-    """What became of one compilation."""
-
-    error: str | None
-    """Why the grammar is refused, for the client; None if it can be used."""
-    is_final: bool = True
-    """Another try would end the same way; false if the machine may just have been busy."""
-
-
 class Canary:
     """One compilation in a child process. `verdict` once `fileno` can be read, or it is late."""
 
-    def __init__(self, compile_grammar: Callable[[], object], limits: CompileLimits) -> None:
+    def __init__(self, trial: Callable[[], Verdict], limits: CompileLimits) -> None:
         """Forks. Takes about 5 ms of this process's time.
 
         Args:
-            compile_grammar: raises GrammarError if the grammar is refused.
+            trial: compiles; raises GrammarError if the grammar is refused.
             limits: what it may cost.
         """
         self._limits = limits
@@ -42,7 +34,7 @@ class Canary:
         """When to kill it, by `time.monotonic()`."""
         self._pid = os.fork()
         if self._pid == 0:
-            _run(compile_grammar, limits, child_fd)
+            _run(trial, limits, child_fd)
         os.close(child_fd)
 
     def fileno(self) -> int:
@@ -55,7 +47,7 @@ class Canary:
             words = pipe.read()
         _, status = os.waitpid(self._pid, 0)
         if words:
-            return Verdict(error=words[1:].decode() or None)
+            return Verdict(**json.loads(words))
         return _obituary(os.waitstatus_to_exitcode(status), self._limits)
 
     def kill(self) -> Verdict:
@@ -66,27 +58,26 @@ class Canary:
         return _too_slow(self._limits)
 
 
-def _run(compile_grammar: Callable[[], object], limits: CompileLimits, fd: int) -> None:
-    """The life of the child. Writes a mark and the refusal, if any; silence means that it died."""
+def _run(trial: Callable[[], Verdict], limits: CompileLimits, fd: int) -> None:
+    """The life of the child. Writes its verdict; silence means that it died."""
     try:
         os.closerange(3, fd)  # the pipes of the parent and of other canaries
         os.closerange(fd + 1, os.sysconf("SC_OPEN_MAX"))
         _confine(limits)
-        os.write(fd, b"." + _refusal(compile_grammar, limits).encode())
+        os.write(fd, json.dumps(asdict(_judge(trial, limits))).encode())
     finally:
         os._exit(0)
 
 
-def _refusal(compile_grammar: Callable[[], object], limits: CompileLimits) -> str:
+def _judge(trial: Callable[[], Verdict], limits: CompileLimits) -> Verdict:
     try:
-        compile_grammar()
+        return trial()
     except GrammarError as error:
-        return str(error)
+        return Verdict(error=str(error))
     except MemoryError:
-        return _too_large(limits)
+        return Verdict(error=_too_large(limits))
     except BaseException as error:  # a panic of Rust is no Exception
-        return f"the grammar made the compiler fail: {error}"
-    return ""
+        return Verdict(error=f"the grammar made the compiler fail: {error}")
 
 
 def _confine(limits: CompileLimits) -> None:

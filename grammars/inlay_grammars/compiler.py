@@ -4,27 +4,42 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import Lock
 
-from outlines.backends.llguidance import LLGuidanceLogitsProcessor
+from outlines.processors.base_logits_processor import OutlinesLogitsProcessor
 
-from inlay_grammars.backend import Backend
+from inlay_grammars.backends.chosen import Backends
+from inlay_grammars.backends.interface import Template
+from inlay_grammars.backends.tokens import ModelTokens
 from inlay_grammars.cache import RecentlyUsed
 from inlay_grammars.matcher import Matcher
-from inlay_grammars.schema import engine_schema
+from inlay_grammars.options import BackendChoice, BackendName
+from inlay_grammars.reading import source_of
+from inlay_grammars.source import Source
 from inlay_grammars.spec import GrammarError, GrammarSpec, SpecLimits, check_size
-from inlay_grammars.template import Template, reason
+
+MIB = 1024 * 1024
+MAX_CACHED = 4096
+"""Grammars and refusals kept, each."""
+MAX_REFUSAL_BYTES = 2 * MIB
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Grammar:
     """A compiled constraint; any number of sequences may follow it at once."""
 
-    processor: LLGuidanceLogitsProcessor
-    """Outlines' logits processor of this grammar. Slow for batches: see `mask.BatchMask`."""
     template: Template
+    source: Source
+    """What was compiled."""
+    backend: BackendName
+    """Which of Outlines' backends compiled it."""
+
+    @property
+    def processor(self) -> OutlinesLogitsProcessor:
+        """Outlines' logits processor of this grammar. Slow for batches: see `mask.BatchMask`."""
+        return self.template.processor
 
     def matcher(self) -> Matcher:
         """A matcher for a new sequence. Takes 1-3 µs."""
-        return Matcher(self.template)
+        return Matcher(self.template.start())
 
 
 class GrammarCompiler:
@@ -37,7 +52,7 @@ class GrammarCompiler:
         eos_token_ids: Sequence[int],
         *,
         limits: SpecLimits | None = None,
-        max_cached: int = 256,
+        max_cached_bytes: int = 256 * MIB,
     ) -> None:
         """Takes about 1.5 s and 200 MB for 131,072 tokens.
 
@@ -46,17 +61,27 @@ class GrammarCompiler:
             vocab_size: width of the logits, padding included.
             eos_token_ids: every token that ends an answer.
             limits: how large a grammar may be.
-            max_cached: grammars and refusals kept, each.
+            max_cached_bytes: of compiled grammars, by estimate; the one in use may be larger.
 
         Raises:
             UnsupportedTokenizer: grammars cannot be used with this tokenizer.
         """
-        self._backend = Backend(tokenizer_json, vocab_size, eos_token_ids)
-        self._text_end_ids = self._backend.text_end_ids
+        self.tokens = ModelTokens(tokenizer_json, vocab_size, eos_token_ids)
+        """What grammars are compiled for."""
+        self._backends = Backends(self.tokens)
         self._limits = limits or SpecLimits()
-        self._grammars: RecentlyUsed[Grammar] = RecentlyUsed(max_cached)
-        self._refusals: RecentlyUsed[str] = RecentlyUsed(max_cached)
+        self._grammars: RecentlyUsed[Grammar] = RecentlyUsed(MAX_CACHED, max_cached_bytes)
+        self._refusals: RecentlyUsed[str] = RecentlyUsed(MAX_CACHED, MAX_REFUSAL_BYTES)
         self._lock = Lock()
+
+    def make(self, backend: BackendChoice) -> None:
+        """Make a backend now instead of with the first grammar for it.
+
+        Raises:
+            ImportError: it is not installed.
+        """
+        if backend != "auto":
+            self._backends.get(backend)
 
     def compile(self, spec: GrammarSpec) -> Grammar:
         """The grammar, from the cache if it is there. A new one takes about a millisecond.
@@ -76,26 +101,16 @@ class GrammarCompiler:
 
     def _compile_new(self, spec: GrammarSpec, key: bytes) -> Grammar:
         try:
-            processor = self._processor(spec)
-            text, tokenizer = processor.grammar, processor.llg_tokenizer
-            grammar = Grammar(processor, Template(tokenizer, text, self._text_end_ids))
+            grammar = self._compile(spec)
         except GrammarError as error:
             with self._lock:
-                self._refusals.put(key, str(error))
+                self._refusals.put(key, str(error), len(str(error)))
             raise
         with self._lock:
-            self._grammars.put(key, grammar)
+            self._grammars.put(key, grammar, grammar.template.num_bytes)
         return grammar
 
-    def _processor(self, spec: GrammarSpec) -> LLGuidanceLogitsProcessor:
-        try:
-            if spec.kind == "regex":
-                return self._backend.get_ascii_regex_logits_processor(spec.value)
-            if spec.kind == "lark":
-                return self._backend.get_lark_logits_processor(spec.value)
-            schema = engine_schema(spec.value, self._limits)
-            return self._backend.get_json_schema_logits_processor(schema)
-        except GrammarError:
-            raise
-        except ValueError as error:
-            raise GrammarError(f"the grammar cannot be compiled: {reason(str(error))}") from error
+    def _compile(self, spec: GrammarSpec) -> Grammar:
+        source = source_of(spec, self._limits)
+        template, backend = self._backends.compile(source, spec.backend)
+        return Grammar(template=template, source=source, backend=backend)

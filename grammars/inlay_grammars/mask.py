@@ -4,14 +4,12 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 import numpy as np
-from llguidance import LLExecutor
 from numpy.typing import NDArray
 
+from inlay_grammars.backends.interface import Filler, State
+from inlay_grammars.bits import ALL, num_words
 from inlay_grammars.matcher import Matcher
 from inlay_grammars.spec import GrammarError
-
-BITS = 32
-ALL = np.int32(-1)
 
 
 class BatchMask:
@@ -37,21 +35,22 @@ class BatchMask:
             words: memory to use, for example pinned; contiguous, of the shape above.
             num_threads: threads that fill; None for four fifths of the cores.
         """
-        shape = (max_rows, -(-vocab_size // BITS))
+        shape = (max_rows, num_words(vocab_size))
         self.words = np.empty(shape, np.int32) if words is None else words
         if self.words.shape != shape or self.words.dtype != np.int32:
             raise ValueError(f"words must be int32 of shape {shape}, not {self.words.shape}")
         if not self.words.flags.c_contiguous:
             raise ValueError("words must be contiguous")
         self.words.fill(ALL)
-        self._executor = LLExecutor(num_threads)
+        self._num_threads = num_threads
+        self._fillers: dict[type[Filler], Filler] = {}
         self._rows: set[int] = set()
 
     def fill(self, matchers: Mapping[int, Matcher]) -> dict[int, str]:
         """Write the masks of these rows, and allow everything in all others.
 
         A mask shows no token that does not exist, and the end tokens exactly when the answer is
-        complete. The interpreter lock is free meanwhile.
+        complete. The interpreter lock is free most of the time.
 
         Returns:
             For each row whose grammar cannot be followed any further, why; its mask means nothing.
@@ -59,22 +58,21 @@ class BatchMask:
         for row in self._rows - matchers.keys():
             self.words[row] = ALL
         self._rows = set(matchers)
-        if not matchers:
-            return {}
         self._fill(matchers)
-        failed = {row: m for row, m in matchers.items() if m.native.is_error()}
+        failed = {row: matcher for row, matcher in matchers.items() if matcher.error is not None}
         if failed:
             self._try_again(failed)
-        for row, matcher in matchers.items():
-            if matcher.text_end_ids:
-                self._correct(row, matcher)
         return {row: error for row, m in failed.items() if (error := m.error) is not None}
 
     def _fill(self, matchers: Mapping[int, Matcher]) -> None:
-        max_rows, num_words = self.words.shape
-        pairs = [(matcher.native, row) for row, matcher in matchers.items()]
-        address = self.words.ctypes.data
-        self._executor.unsafe_compute_mask_ptr(pairs, address, num_words * 4, max_rows)
+        """Each backend fills the rows of its own matchers."""
+        states: dict[type[Filler], dict[int, State]] = {}
+        for row, matcher in matchers.items():
+            states.setdefault(matcher.state.filler, {})[row] = matcher.state
+        for kind, by_row in states.items():
+            if kind not in self._fillers:
+                self._fillers[kind] = kind(self._num_threads)
+            self._fillers[kind].fill(by_row, self.words)
 
     def _try_again(self, failed: Mapping[int, Matcher]) -> None:
         """One sequence may have worn out the template that others with its grammar stand on."""
@@ -82,13 +80,3 @@ class BatchMask:
             with suppress(GrammarError):
                 matcher.renew()
         self._fill(failed)
-
-    def _correct(self, row: int, matcher: Matcher) -> None:
-        """Allow end tokens that llguidance takes for text exactly when the answer is complete."""
-        bits = self.words.view(np.uint32)[row]
-        for token_id in matcher.text_end_ids:
-            bit = np.uint32(1 << token_id % BITS)
-            if matcher.is_accepting:
-                bits[token_id // BITS] |= bit
-            else:
-                bits[token_id // BITS] &= ~bit

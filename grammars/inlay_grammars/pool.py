@@ -2,16 +2,20 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from inlay_grammars.cache import RecentlyUsed
 from inlay_grammars.limits import CompileLimits
+from inlay_grammars.options import BackendChoice
 from inlay_grammars.process import CompileProcess, ProcessEnded
 from inlay_grammars.spec import GrammarError, GrammarSpec, SpecLimits, check_size
+from inlay_grammars.verdict import Verdict
 
+MAX_CACHED = 16_384
+"""Verdicts kept, refusals among them."""
+MAX_CACHED_BYTES = 16 * 1024 * 1024
 MAX_TRIES = 2
 """A compile process that ended may have been killed for another's sake."""
-ACCEPTED = ""
 
 
 class CompilePool:
@@ -29,7 +33,7 @@ class CompilePool:
         *,
         limits: CompileLimits | None = None,
         spec_limits: SpecLimits | None = None,
-        max_cached: int = 4096,
+        backend: BackendChoice = "auto",
     ) -> None:
         """Nothing runs before `start`.
 
@@ -39,7 +43,7 @@ class CompilePool:
             eos_token_ids: every token that ends an answer.
             limits: what one compilation may cost.
             spec_limits: how large a grammar may be.
-            max_cached: verdicts kept.
+            backend: which one most grammars will be for; the process makes it when it starts.
         """
         self._limits = limits or CompileLimits()
         self._spec_limits = spec_limits or SpecLimits()
@@ -49,9 +53,10 @@ class CompilePool:
             "eos_token_ids": list(eos_token_ids),
             "limits": asdict(self._limits),
             "spec_limits": asdict(self._spec_limits),
+            "backend": backend,
         }
-        self._verdicts: RecentlyUsed[str] = RecentlyUsed(max_cached)
-        self._trials: dict[bytes, asyncio.Task[str]] = {}
+        self._verdicts: RecentlyUsed[Verdict] = RecentlyUsed(MAX_CACHED, MAX_CACHED_BYTES)
+        self._trials: dict[bytes, asyncio.Task[Verdict]] = {}
         self._slots = asyncio.Semaphore(self._limits.max_workers)
         self._process: CompileProcess | None = None
         self._process_lock = asyncio.Lock()
@@ -78,8 +83,8 @@ class CompilePool:
                 await self._process.stop()
                 self._process = None
 
-    async def check(self, spec: GrammarSpec) -> None:
-        """Return if the grammar can be used. Equal grammars are tried once.
+    async def check(self, spec: GrammarSpec) -> Verdict:
+        """Return if the grammar can be used, with what is known of it. Equal ones are tried once.
 
         Raises:
             GrammarError: it cannot, and why; also when it takes too much time or memory, or
@@ -91,8 +96,9 @@ class CompilePool:
         if verdict is None:
             # A client that goes away takes no one else's verdict with it.
             verdict = await asyncio.shield(self._trial(key, spec))
-        if verdict != ACCEPTED:
-            raise GrammarError(verdict)
+        if verdict.error is not None:
+            raise GrammarError(verdict.error)
+        return verdict
 
     @property
     def process_id(self) -> int | None:
@@ -104,27 +110,28 @@ class CompilePool:
         """Grammars that are compiling or wait for it."""
         return len(self._trials)
 
-    def _trial(self, key: bytes, spec: GrammarSpec) -> asyncio.Task[str]:
+    def _trial(self, key: bytes, spec: GrammarSpec) -> asyncio.Task[Verdict]:
         if key not in self._trials:
             trial = self._trials[key] = asyncio.create_task(self._try(key, spec))
             trial.add_done_callback(lambda _: self._trials.pop(key))
         return self._trials[key]
 
-    async def _try(self, key: bytes, spec: GrammarSpec) -> str:
+    async def _try(self, key: bytes, spec: GrammarSpec) -> Verdict:
         async with self._slots:
             for _ in range(MAX_TRIES):
                 try:
                     process = await self._running_process()
                     if self._unsupported is not None:
-                        return f"this model's answers cannot be constrained: {self._unsupported}"
-                    answer = await process.ask(spec.kind, spec.value)
+                        return _unsupported(self._unsupported)
+                    verdict = await _judge(process, spec)
                 except ProcessEnded:
                     continue
-                verdict: str = answer["error"] or ACCEPTED
-                if answer["is_final"]:
-                    self._verdicts.put(key, verdict)
+                if verdict.is_final:
+                    self._verdicts.put(key, verdict, verdict.num_bytes)
                 return verdict
-        return "the grammar could not be compiled: the compile process ended, repeatedly"
+        return Verdict(
+            error="the grammar could not be compiled: the compile process ended, repeatedly"
+        )
 
     async def _running_process(self) -> CompileProcess:
         async with self._process_lock:
@@ -134,3 +141,15 @@ class CompilePool:
             if self._process is None:
                 self._process, self._unsupported = await CompileProcess.start(self._facts)
             return self._process
+
+
+async def _judge(process: CompileProcess, spec: GrammarSpec) -> Verdict:
+    """A backend may need more than the limits allow for a grammar that llguidance is quick with."""
+    verdict = await process.ask(spec)
+    if verdict.error is not None and spec.backend not in ("auto", "llguidance"):
+        return await process.ask(replace(spec, backend="llguidance"))
+    return verdict
+
+
+def _unsupported(reason: str) -> Verdict:
+    return Verdict(error=f"this model's answers cannot be constrained: {reason}")

@@ -4,9 +4,12 @@ import asyncio
 import os
 import sys
 from asyncio.subprocess import PIPE, Process
+from dataclasses import asdict
 from typing import Self
 
 from inlay_grammars import wire
+from inlay_grammars.spec import GrammarSpec
+from inlay_grammars.verdict import Verdict
 
 GRACE_SECONDS = 2.0
 """Between asking the process to end and killing it."""
@@ -38,7 +41,13 @@ class CompileProcess:
         command = (sys.executable, "-m", "inlay_grammars.worker")
         environment = os.environ | ONE_THREAD
         process = cls(
-            await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, env=environment)
+            await asyncio.create_subprocess_exec(
+                *command,
+                stdin=PIPE,
+                stdout=PIPE,
+                env=environment,
+                start_new_session=True,  # Ctrl-C is for those who started us
+            )
         )
         try:
             await process._send(facts)
@@ -60,8 +69,8 @@ class CompileProcess:
         """It answers no more."""
         return self._reading is None or self._reading.done()
 
-    async def ask(self, kind: str, value: str) -> wire.Message:
-        """What became of one compilation: `error` (None if accepted) and `is_final`.
+    async def ask(self, spec: GrammarSpec) -> Verdict:
+        """What became of one compilation.
 
         Raises:
             ProcessEnded: the process ended first.
@@ -73,8 +82,8 @@ class CompileProcess:
         answer: asyncio.Future[wire.Message] = asyncio.get_running_loop().create_future()
         self._waiting[request_id] = answer
         try:
-            await self._send({"id": request_id, "kind": kind, "value": value})
-            return await answer
+            await self._send({"id": request_id, "spec": asdict(spec)})
+            return Verdict(**(await answer)["verdict"])
         finally:
             self._waiting.pop(request_id, None)
 

@@ -5,7 +5,9 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
-GrammarKind = Literal["json", "regex", "lark"]
+from inlay_grammars.options import BackendChoice, Whitespace
+
+GrammarKind = Literal["json", "regex", "choice", "grammar", "lark"]
 
 ALTERNATIVE_KEYWORDS = ("enum", "anyOf", "oneOf", "allOf")
 
@@ -20,12 +22,21 @@ class GrammarSpec:
 
     kind: GrammarKind
     """`json`: `value` is the text of a JSON schema. `regex`: the whole answer matches `value`.
-    `lark`: `value` is a grammar in llguidance's dialect of Lark, such as one for tool calls."""
+    `choice`: `value` is the text of a JSON array of strings, and the answer is one of them.
+    `grammar`: `value` is a grammar in llguidance's dialect of Lark, or in GBNF. `lark`: the same
+    without GBNF, and with the room that a grammar for tool calls needs; for a program to write."""
     value: str
+    is_strict: bool = True
+    """Whether a JSON schema that cannot be enforced to the letter is refused."""
+    backend: BackendChoice = "auto"
+    """Which one is asked first."""
+    whitespace: Whitespace = "flexible"
+    """Between JSON tokens."""
 
     def digest(self) -> bytes:
         """Name of this grammar in caches. Property order is meaning, so nothing is normalised."""
-        text = f"{self.kind}\0{self.value}"
+        options = f"{self.kind}\0{self.is_strict}\0{self.backend}\0{self.whitespace}"
+        text = f"{options}\0{self.value}"
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
@@ -43,6 +54,12 @@ class SpecLimits:
     """Entries of all `enum`, `anyOf`, `oneOf` and `allOf` of a JSON schema together."""
     max_regex_bytes: int = 16 * 1024
     """UTF-8 bytes of a regex."""
+    max_choice_bytes: int = 128 * 1024
+    """UTF-8 bytes of a list of strings, which may have `max_alternatives` of them."""
+    max_grammar_bytes: int = 64 * 1024
+    """UTF-8 bytes of a grammar that a client wrote."""
+    max_rules: int = 1000
+    """Rules of a grammar that a client wrote; a chain of 5000 overflows the compiler's stack."""
     max_lark_bytes: int = 512 * 1024
     """UTF-8 bytes of a Lark grammar, the schemas in it included."""
 
@@ -56,6 +73,8 @@ def check_size(spec: GrammarSpec, limits: SpecLimits) -> None:
     name, max_bytes = {
         "json": ("JSON schema", limits.max_bytes),
         "regex": ("regex", limits.max_regex_bytes),
+        "choice": ("list of choices", limits.max_choice_bytes),
+        "grammar": ("grammar", limits.max_grammar_bytes),
         "lark": ("grammar", limits.max_lark_bytes),
     }[spec.kind]
     try:

@@ -4,14 +4,18 @@ import os
 import selectors
 import time
 from contextlib import suppress
+from dataclasses import asdict
 from typing import BinaryIO
 
 from inlay_grammars import wire
-from inlay_grammars.backend import UnsupportedTokenizer
-from inlay_grammars.canary import Canary, Verdict
+from inlay_grammars.backends.tokens import UnsupportedTokenizer
+from inlay_grammars.canary import Canary
 from inlay_grammars.compiler import GrammarCompiler
+from inlay_grammars.finishing import Finishing
 from inlay_grammars.limits import CompileLimits
 from inlay_grammars.spec import GrammarSpec, SpecLimits
+from inlay_grammars.trial import trial
+from inlay_grammars.verdict import Verdict
 
 NICENESS = 5
 """Compilations give way to whatever serves running requests."""
@@ -22,6 +26,7 @@ class Worker:
 
     def __init__(self, compiler: GrammarCompiler, limits: CompileLimits, answers: BinaryIO) -> None:
         self._compiler = compiler
+        self._finishing = Finishing(compiler.tokens)
         self._limits = limits
         self._answers = answers
         self._canaries: dict[int, Canary] = {}
@@ -45,8 +50,8 @@ class Worker:
         return max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
 
     def _start(self, request: wire.Message) -> None:
-        spec = GrammarSpec(request["kind"], request["value"])
-        canary = Canary(lambda: self._compiler.compile(spec), self._limits)
+        spec = GrammarSpec(**request["spec"])
+        canary = Canary(lambda: trial(self._compiler, self._finishing, spec), self._limits)
         self._canaries[request["id"]] = canary
         self._selector.register(canary, selectors.EVENT_READ, request["id"])
 
@@ -69,8 +74,7 @@ class Worker:
         self._selector.close()
 
     def _report(self, request_id: int, verdict: Verdict) -> None:
-        answer = {"id": request_id, "error": verdict.error, "is_final": verdict.is_final}
-        self._answers.write(wire.encode(answer))
+        self._answers.write(wire.encode({"id": request_id, "verdict": asdict(verdict)}))
 
 
 def main() -> None:
@@ -89,7 +93,8 @@ def main() -> None:
             facts["eos_token_ids"],
             limits=SpecLimits(**facts["spec_limits"]),
         )
-    except UnsupportedTokenizer as error:
+        compiler.make(facts["backend"])  # before any fork, so that no child has to
+    except (UnsupportedTokenizer, ImportError) as error:
         answers.write(wire.encode({"error": str(error)}))
         return
     answers.write(wire.encode({"error": None}))

@@ -1,9 +1,12 @@
 """A byte-level tokenizer made on the spot, and a compiler for logits wider than it."""
 
 import pytest
+from hypothesis import settings
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from inlay_grammars.compiler import GrammarCompiler
+
+settings.register_profile("long", max_examples=3000, deadline=None)
 
 SPECIAL_TOKENS = ["<|endoftext|>", "<|im_end|>", "<image>"]
 TEXTS = [

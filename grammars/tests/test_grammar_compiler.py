@@ -13,18 +13,18 @@ from inlay_grammars.spec import GrammarError, GrammarSpec, SpecLimits
 @pytest.mark.parametrize(
     ("schema", "words"),
     [
-        ({"not": {"type": "string"}}, '"not"'),
-        ({"type": "array", "uniqueItems": True}, '"uniqueItems"'),
+        ({"properties": {"a": {"not": {"pattern": "x"}}}}, "`not` at `/properties/a/not`"),
+        ({"type": "array", "uniqueItems": True}, "`uniqueItems` at `/uniqueItems`"),
         ({"type": "integer", "minimum": 5, "maximum": 3}, r"minimum \(5\) is greater"),
         ({"properties": {"a": False}, "required": ["a"]}, "'a' is unsatisfiable"),
         ({"type": "string", "pattern": "("}, "unclosed group"),
         ({"type": "string", "pattern": "a(?=b)"}, "look-around"),
-        ({"type": "string", "format": "no-such-format"}, "Unknown format"),
-        ({"$ref": "#"}, "allows no answer at all"),
+        ({"type": "string", "format": "uri-template"}, "`format` at `/format`"),
+        ({"$ref": "#"}, "no answer is finite"),
         ({"$ref": "http://127.0.0.1/schema"}, "does not fetch"),
         ({"$ref": "#/$defs/missing"}, "missing"),
         ({"type": "no-such-type"}, "no-such-type"),
-        ({"oneOf": [{"type": "integer"}, {"minimum": 3}]}, "use `anyOf`"),
+        ({"oneOf": [{"type": "integer"}, {"minimum": 3}]}, "`oneOf` at `/oneOf`.*use `anyOf`"),
         ({"const": "\ud800"}, "cannot be compiled"),
     ],
 )
@@ -81,16 +81,19 @@ def test_grammars_are_compiled_once(compiler: GrammarCompiler) -> None:
     assert compiler.compile(spec) is compiler.compile(spec)
 
 
-def test_the_cache_of_grammars_is_bounded(tokenizer: Tokenizer) -> None:
-    compiler = GrammarCompiler(tokenizer.to_str(), 1003, [0], max_cached=2)
+def test_the_cache_of_grammars_is_bounded_in_bytes(tokenizer: Tokenizer) -> None:
+    one = GrammarCompiler(tokenizer.to_str(), 1003, [0]).compile(GrammarSpec("regex", "a"))
+    room = 2 * one.template.num_bytes + 100
+    compiler = GrammarCompiler(tokenizer.to_str(), 1003, [0], max_cached_bytes=room)
     specs = [GrammarSpec("regex", text) for text in ("a", "b", "c")]
-    first, *_ = [compiler.compile(spec) for spec in specs]
+    first, second, _ = [compiler.compile(spec) for spec in specs]
+    assert compiler.compile(specs[1]) is second
     assert compiler.compile(specs[0]) is not first
 
 
 def test_options_of_the_engine_are_not_the_clients_to_set(compiler: GrammarCompiler) -> None:
-    schema = {"x-guidance": {"lenient": True}, "not": {"type": "string"}}
-    with pytest.raises(GrammarError, match="not"):
+    schema = {"x-guidance": {"lenient": True}, "uniqueItems": True}
+    with pytest.raises(GrammarError, match="uniqueItems"):
         compiler.compile(GrammarSpec("json", json.dumps(schema)))
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from outlines.backends.llguidance import LLGuidanceLogitsProcessor
+from outlines.processors.base_logits_processor import OutlinesLogitsProcessor
 from tokenizers import AddedToken, Tokenizer
 
 from inlay_grammars.compiler import GrammarCompiler
@@ -33,6 +34,12 @@ def consume(matcher: Matcher, tokenizer: Tokenizer, text: str) -> None:
     matcher.consume(tokenizer.encode(text).ids)
 
 
+def anew(processor: OutlinesLogitsProcessor) -> OutlinesLogitsProcessor:
+    """The same grammar before the first token."""
+    assert isinstance(processor, LLGuidanceLogitsProcessor)
+    return LLGuidanceLogitsProcessor(processor.grammar, processor.llg_tokenizer, "numpy")
+
+
 def test_equals_outlines_own_processors_while_rows_join_and_leave(
     compiler: GrammarCompiler, vocab_size: int, eos_token_ids: list[int]
 ) -> None:
@@ -42,10 +49,7 @@ def test_equals_outlines_own_processors_while_rows_join_and_leave(
         grammars = {row: compiler.compile(SPECS[row]) for row in range(first, len(SPECS))}
         matchers = {row: grammar.matcher() for row, grammar in grammars.items()}
         histories: dict[int, list[int]] = {row: [0] for row in matchers}
-        processors = {
-            row: LLGuidanceLogitsProcessor(g.processor.grammar, g.processor.llg_tokenizer, "numpy")
-            for row, g in grammars.items()
-        }
+        processors = {row: anew(grammar.processor) for row, grammar in grammars.items()}
         for _ in range(30):
             assert mask.fill(matchers) == {}
             for row, matcher in list(matchers.items()):

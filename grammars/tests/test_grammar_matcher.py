@@ -5,7 +5,8 @@ import random
 import pytest
 from tokenizers import Tokenizer
 
-from inlay_grammars import template
+from inlay_grammars.backends import llguidance
+from inlay_grammars.backends.llguidance_state import LLGuidanceState
 from inlay_grammars.compiler import GrammarCompiler
 from inlay_grammars.mask import BatchMask
 from inlay_grammars.matcher import Matcher
@@ -20,6 +21,11 @@ PERSON = (
 @pytest.fixture
 def person(compiler: GrammarCompiler) -> Matcher:
     return compiler.compile(GrammarSpec("json", PERSON)).matcher()
+
+
+def native_of(matcher: Matcher) -> object:
+    assert isinstance(matcher.state, LLGuidanceState)
+    return matcher.state.native
 
 
 def ids(tokenizer: Tokenizer, text: str) -> list[int]:
@@ -140,18 +146,18 @@ def test_a_worn_out_template_is_renewed(
     compiler: GrammarCompiler, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Copies share lexer states and the bound on them: without renewal, all would fail at once."""
-    monkeypatch.setattr(template, "MAX_LEXER_STATES", 2000)
+    monkeypatch.setattr(llguidance, "MAX_LEXER_STATES", 2000)
     grammar = compiler.compile(GrammarSpec("regex", "(a|b)*a(a|b){20}"))
     mask = BatchMask(2, 1003)
     neighbour = grammar.matcher()
     neighbour.consume(ids(tokenizer, "ab"))
     letters = ids(tokenizer, "a") + ids(tokenizer, "b")
     chance = random.Random(1)
-    start = neighbour.native
+    start = native_of(neighbour)
     for _ in range(50):
         matcher = grammar.matcher()
         for _ in range(100):
             assert mask.fill({0: matcher, 1: neighbour}) == {}
             matcher.consume([chance.choice(letters)])
-    assert neighbour.native is not start
+    assert native_of(neighbour) is not start
     assert repr(neighbour) == "<Matcher open after 2 tokens>"

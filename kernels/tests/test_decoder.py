@@ -12,16 +12,20 @@ from torch.nn import functional
 
 from inlay_kernels import AttentionBatch
 from inlay_kernels.decoder import Decoder, LayerWeights, PackedTower, Shape, StreamedLinear
+from inlay_kernels.decoder.cache_layout import padded_width
 from inlay_kernels.decoder.crew import claim, finish, run
 from inlay_kernels.decoder.packing import pack, quantise, unpack
+from inlay_kernels.decoder.products import PANEL
 from inlay_kernels.decoder.reference import decode
 
-BLOCK_SIZE = 4
-NUM_BLOCKS = 64
-LENGTHS = (1, 5, 30, 40)
-"""Context lengths of the rows of a batch."""
-NEW = (1, 3, 30, 13)
+BLOCK_SIZE = PANEL
+NUM_BLOCKS = 160
+LENGTHS = (1, 37, 70, 1100)
+"""Context lengths of the rows of a batch: less than a panel to more than two stretches."""
+NEW = (1, 3, 70, 13)
 """Tokens that are computed of each."""
+
+Caches = list[tuple[Tensor, Tensor]]
 
 
 @dataclass
@@ -39,12 +43,37 @@ class Tower:
             packed.put(place, layer)
         return packed
 
-    def caches(self) -> list[tuple[Tensor, Tensor]]:
+    def caches(self) -> Caches:
         """Filled at random, the same each time: what was computed before."""
         generator = torch.Generator().manual_seed(5)
         size = (NUM_BLOCKS, BLOCK_SIZE, self.shape.num_kv_heads, self.shape.head_size)
         made = torch.randn(self.shape.num_layers, 2, *size, generator=generator).to(self.dtype)
         return [(keys, values) for keys, values in made.clone()]
+
+
+def laid_out(caches: Caches) -> Caches:
+    """Plain caches (num_blocks, block_size, kv_heads, head_size) as a decoder has them."""
+    return [
+        (lay_out(keys, is_keys=True), lay_out(values, is_keys=False)) for keys, values in caches
+    ]
+
+
+def lay_out(cache: Tensor, *, is_keys: bool) -> Tensor:
+    num_blocks, block_size, num_kv_heads, head_size = cache.shape
+    width = padded_width(head_size)
+    heads = functional.pad(cache, (0, width - head_size)).transpose(1, 2).flatten(0, 1)
+    packed = torch.stack([pack(head if is_keys else head.T) for head in heads])
+    return packed.view(num_blocks, block_size, num_kv_heads, width)
+
+
+def plain(cache: Tensor, head_size: int, *, is_keys: bool) -> Tensor:
+    """What `lay_out` laid out: (num_blocks, block_size, kv_heads, head_size)."""
+    num_blocks, block_size, num_kv_heads, width = cache.shape
+    size = (block_size, width) if is_keys else (width, block_size)
+    heads = [unpack(head, *size) for head in cache.view(-1, block_size * width)]
+    matrices = torch.stack([head if is_keys else head.T for head in heads])
+    split = matrices.view(num_blocks, num_kv_heads, block_size, width)
+    return split.transpose(1, 2)[..., :head_size]
 
 
 def make_tower(dtype: torch.dtype, *, is_odd: bool = False, window: int | None = None) -> Tower:
@@ -88,7 +117,7 @@ def make_batch(rows: Sequence[int]) -> tuple[Tensor, AttentionBatch, Tensor, Ten
     """Embeddings, batch, cosines and sines of some of the rows of LENGTHS."""
     generator = torch.Generator().manual_seed(9)
     embeddings = [torch.randn(count, 40, generator=generator) for count in NEW]
-    tables = torch.randperm(NUM_BLOCKS, generator=generator).view(4, 16)
+    tables = torch.randperm(NUM_BLOCKS, generator=generator).view(4, 40)
     places = [torch.arange(LENGTHS[row] - NEW[row], LENGTHS[row]) for row in rows]
     slots = [
         tables[row, own // BLOCK_SIZE] * BLOCK_SIZE + own % BLOCK_SIZE
@@ -107,14 +136,14 @@ def make_batch(rows: Sequence[int]) -> tuple[Tensor, AttentionBatch, Tensor, Ten
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("is_odd", [False, True])
-@pytest.mark.parametrize("window", [None, 7])
+@pytest.mark.parametrize("window", [None, 7, 600])
 def test_rows_of_all_lengths_equal_the_reference(
     dtype: torch.dtype, is_odd: bool, window: int | None
 ) -> None:
     tower = make_tower(dtype, is_odd=is_odd, window=window)
     embeddings, batch, cosines, sines = make_batch(range(4))
     cosines, sines = (part[:, : tower.shape.rotary_size] for part in (cosines, sines))
-    caches, expected_caches = tower.caches(), tower.caches()
+    caches, expected_caches = laid_out(tower.caches()), tower.caches()
     expected = decode(
         tower.shape, tower.layers, tower.final_norm, expected_caches, embeddings, batch,
         cosines, sines,
@@ -123,8 +152,12 @@ def test_rows_of_all_lengths_equal_the_reference(
     assert found.dtype == dtype
     tolerance = 2e-5 if dtype == torch.float32 else 0.08
     torch.testing.assert_close(found.float(), expected, rtol=tolerance, atol=tolerance)
-    for ours, theirs in zip(caches, expected_caches, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance)
+    for pair, expected_pair in zip(caches, expected_caches, strict=True):
+        for is_keys, ours, theirs in zip((True, False), pair, expected_pair, strict=True):
+            kept = plain(ours, 12, is_keys=is_keys).flatten(0, 1)[batch.slots]
+            torch.testing.assert_close(
+                kept, theirs.flatten(0, 1)[batch.slots], rtol=tolerance, atol=tolerance
+            )
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -142,7 +175,7 @@ def test_a_tower_in_int8_equals_the_reference_of_its_quantised_weights(
     expected = decode(
         tower.shape, layers, tower.final_norm, tower.caches(), embeddings, batch, cosines, sines
     )
-    decoder = Decoder(tower.packed(is_quantised=True), tower.caches())
+    decoder = Decoder(tower.packed(is_quantised=True), laid_out(tower.caches()))
     found = decoder(embeddings, batch, cosines, sines)
     assert found.dtype == dtype
     tolerance = 2e-5 if dtype == torch.float32 else 0.08
@@ -158,9 +191,9 @@ def rounded(weight: Tensor) -> Tensor:
 def test_images_that_see_ahead_equal_the_reference() -> None:
     tower = make_tower(torch.float32)
     embeddings, batch, cosines, sines = make_batch([2, 1])
-    own = torch.cat([torch.arange(30), torch.arange(2, 5)])
-    stops = (own + 1).clamp(min=20).to(torch.int32)
-    stops[30:] = 5
+    own = torch.cat([torch.arange(70), torch.arange(34, 37)])
+    stops = (own + 1).clamp(min=50).to(torch.int32)
+    stops[70:] = 37
     ahead = AttentionBatch(
         row_starts=batch.row_starts,
         context_lengths=batch.context_lengths,
@@ -172,18 +205,35 @@ def test_images_that_see_ahead_equal_the_reference() -> None:
         tower.shape, tower.layers, tower.final_norm, tower.caches(), embeddings, ahead,
         cosines, sines,
     )  # fmt: skip
-    found = Decoder(tower.packed(), tower.caches())(embeddings, ahead, cosines, sines)
+    found = Decoder(tower.packed(), laid_out(tower.caches()))(embeddings, ahead, cosines, sines)
     torch.testing.assert_close(found, expected, rtol=2e-5, atol=2e-5)
 
 
 @pytest.mark.parametrize("row", range(4))
 def test_a_row_alone_has_the_bits_it_has_in_a_crowd(row: int) -> None:
     tower = make_tower(torch.float32)
-    decoder = Decoder(tower.packed(), tower.caches())
+    decoder = Decoder(tower.packed(), laid_out(tower.caches()))
     crowd = decoder(*make_batch(range(4)))
-    alone = Decoder(tower.packed(), tower.caches())(*make_batch([row]))
+    alone = Decoder(tower.packed(), laid_out(tower.caches()))(*make_batch([row]))
     first = sum(NEW[:row])
     assert torch.equal(alone, crowd[first : first + NEW[row]])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_what_others_left_in_blocks_does_no_harm(dtype: torch.dtype) -> None:
+    tower = make_tower(dtype)
+    embeddings, batch, cosines, sines = make_batch([0, 2])
+    clean = Decoder(tower.packed(), laid_out(tower.caches()))(embeddings, batch, cosines, sines)
+    left = [(torch.full_like(k, math.nan), torch.full_like(v, math.nan)) for k, v in tower.caches()]
+    found = Decoder(tower.packed(), laid_out(left))(embeddings, batch, cosines, sines)
+    assert torch.equal(found, clean)
+
+
+def test_blocks_of_broken_panels_are_refused() -> None:
+    tower = make_tower(torch.float32)
+    keys = torch.zeros(4, PANEL // 2, 2, PANEL)
+    with pytest.raises(ValueError, match="do not fit"):
+        Decoder(tower.packed(), [(keys, keys.clone())] * 2)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

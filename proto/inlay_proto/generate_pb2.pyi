@@ -100,13 +100,29 @@ class Image(_message.Message):
     digest: bytes
     def __init__(self, data: _Optional[bytes] = ..., digest: _Optional[bytes] = ...) -> None: ...
 
+class ImageEmbeds(_message.Message):
+    __slots__ = ("data", "dtype", "num_tokens", "width", "digest")
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    DTYPE_FIELD_NUMBER: _ClassVar[int]
+    NUM_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    WIDTH_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    data: bytes
+    dtype: str
+    num_tokens: int
+    width: int
+    digest: bytes
+    def __init__(self, data: _Optional[bytes] = ..., dtype: _Optional[str] = ..., num_tokens: _Optional[int] = ..., width: _Optional[int] = ..., digest: _Optional[bytes] = ...) -> None: ...
+
 class Chunk(_message.Message):
-    __slots__ = ("text", "image")
+    __slots__ = ("text", "image", "embeds")
     TEXT_FIELD_NUMBER: _ClassVar[int]
     IMAGE_FIELD_NUMBER: _ClassVar[int]
+    EMBEDS_FIELD_NUMBER: _ClassVar[int]
     text: str
     image: Image
-    def __init__(self, text: _Optional[str] = ..., image: _Optional[_Union[Image, _Mapping]] = ...) -> None: ...
+    embeds: ImageEmbeds
+    def __init__(self, text: _Optional[str] = ..., image: _Optional[_Union[Image, _Mapping]] = ..., embeds: _Optional[_Union[ImageEmbeds, _Mapping]] = ...) -> None: ...
 
 class PrepareRequest(_message.Message):
     __slots__ = ("chunks", "add_special_tokens")
@@ -179,25 +195,43 @@ class Sampling(_message.Message):
     def __init__(self, do_sample: _Optional[bool] = ..., temperature: _Optional[float] = ..., top_k: _Optional[int] = ..., top_p: _Optional[float] = ..., typical_p: _Optional[float] = ..., repetition_penalty: _Optional[float] = ..., frequency_penalty: _Optional[float] = ..., seed: _Optional[int] = ..., watermark: _Optional[bool] = ..., presence_penalty: _Optional[float] = ..., biased_token_ids: _Optional[_Iterable[int]] = ..., token_biases: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class Grammar(_message.Message):
-    __slots__ = ("kind", "value")
+    __slots__ = ("kind", "value", "backend", "whitespace", "is_lenient")
     class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         KIND_UNSPECIFIED: _ClassVar[Grammar.Kind]
         KIND_JSON: _ClassVar[Grammar.Kind]
         KIND_REGEX: _ClassVar[Grammar.Kind]
         KIND_LARK: _ClassVar[Grammar.Kind]
+        KIND_CHOICE: _ClassVar[Grammar.Kind]
+        KIND_GRAMMAR: _ClassVar[Grammar.Kind]
     KIND_UNSPECIFIED: Grammar.Kind
     KIND_JSON: Grammar.Kind
     KIND_REGEX: Grammar.Kind
     KIND_LARK: Grammar.Kind
+    KIND_CHOICE: Grammar.Kind
+    KIND_GRAMMAR: Grammar.Kind
     KIND_FIELD_NUMBER: _ClassVar[int]
     VALUE_FIELD_NUMBER: _ClassVar[int]
+    BACKEND_FIELD_NUMBER: _ClassVar[int]
+    WHITESPACE_FIELD_NUMBER: _ClassVar[int]
+    IS_LENIENT_FIELD_NUMBER: _ClassVar[int]
     kind: Grammar.Kind
     value: str
-    def __init__(self, kind: _Optional[_Union[Grammar.Kind, str]] = ..., value: _Optional[str] = ...) -> None: ...
+    backend: str
+    whitespace: str
+    is_lenient: bool
+    def __init__(self, kind: _Optional[_Union[Grammar.Kind, str]] = ..., value: _Optional[str] = ..., backend: _Optional[str] = ..., whitespace: _Optional[str] = ..., is_lenient: _Optional[bool] = ...) -> None: ...
+
+class Finishing(_message.Message):
+    __slots__ = ("first_plan", "has_shortened")
+    FIRST_PLAN_FIELD_NUMBER: _ClassVar[int]
+    HAS_SHORTENED_FIELD_NUMBER: _ClassVar[int]
+    first_plan: _containers.RepeatedScalarFieldContainer[int]
+    has_shortened: bool
+    def __init__(self, first_plan: _Optional[_Iterable[int]] = ..., has_shortened: _Optional[bool] = ...) -> None: ...
 
 class Sequence(_message.Message):
-    __slots__ = ("sequence_id", "token_ids", "num_prompt_tokens", "max_new_tokens", "features_key", "sampling", "grammar", "top_n_tokens", "prompt_logprobs", "num_cached_tokens")
+    __slots__ = ("sequence_id", "token_ids", "num_prompt_tokens", "max_new_tokens", "features_key", "sampling", "grammar", "top_n_tokens", "prompt_logprobs", "num_cached_tokens", "logits", "finishing")
     SEQUENCE_ID_FIELD_NUMBER: _ClassVar[int]
     TOKEN_IDS_FIELD_NUMBER: _ClassVar[int]
     NUM_PROMPT_TOKENS_FIELD_NUMBER: _ClassVar[int]
@@ -208,6 +242,8 @@ class Sequence(_message.Message):
     TOP_N_TOKENS_FIELD_NUMBER: _ClassVar[int]
     PROMPT_LOGPROBS_FIELD_NUMBER: _ClassVar[int]
     NUM_CACHED_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    LOGITS_FIELD_NUMBER: _ClassVar[int]
+    FINISHING_FIELD_NUMBER: _ClassVar[int]
     sequence_id: int
     token_ids: _containers.RepeatedScalarFieldContainer[int]
     num_prompt_tokens: int
@@ -218,7 +254,9 @@ class Sequence(_message.Message):
     top_n_tokens: int
     prompt_logprobs: bool
     num_cached_tokens: int
-    def __init__(self, sequence_id: _Optional[int] = ..., token_ids: _Optional[_Iterable[int]] = ..., num_prompt_tokens: _Optional[int] = ..., max_new_tokens: _Optional[int] = ..., features_key: _Optional[bytes] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ..., grammar: _Optional[_Union[Grammar, _Mapping]] = ..., top_n_tokens: _Optional[int] = ..., prompt_logprobs: _Optional[bool] = ..., num_cached_tokens: _Optional[int] = ...) -> None: ...
+    logits: bool
+    finishing: Finishing
+    def __init__(self, sequence_id: _Optional[int] = ..., token_ids: _Optional[_Iterable[int]] = ..., num_prompt_tokens: _Optional[int] = ..., max_new_tokens: _Optional[int] = ..., features_key: _Optional[bytes] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ..., grammar: _Optional[_Union[Grammar, _Mapping]] = ..., top_n_tokens: _Optional[int] = ..., prompt_logprobs: _Optional[bool] = ..., num_cached_tokens: _Optional[int] = ..., logits: _Optional[bool] = ..., finishing: _Optional[_Union[Finishing, _Mapping]] = ...) -> None: ...
 
 class Rows(_message.Message):
     __slots__ = ("sequence_ids", "num_tokens")
@@ -298,6 +336,14 @@ class PromptLogprobs(_message.Message):
     logprobs: _containers.RepeatedScalarFieldContainer[float]
     def __init__(self, sequence_id: _Optional[int] = ..., start: _Optional[int] = ..., logprobs: _Optional[_Iterable[float]] = ...) -> None: ...
 
+class Logits(_message.Message):
+    __slots__ = ("sequence_id", "values")
+    SEQUENCE_ID_FIELD_NUMBER: _ClassVar[int]
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    sequence_id: int
+    values: bytes
+    def __init__(self, sequence_id: _Optional[int] = ..., values: _Optional[bytes] = ...) -> None: ...
+
 class StepTimings(_message.Message):
     __slots__ = ("encode", "forward", "mask", "sample", "schedule", "transfer", "deliver")
     ENCODE_FIELD_NUMBER: _ClassVar[int]
@@ -317,7 +363,7 @@ class StepTimings(_message.Message):
     def __init__(self, encode: _Optional[int] = ..., forward: _Optional[int] = ..., mask: _Optional[int] = ..., sample: _Optional[int] = ..., schedule: _Optional[int] = ..., transfer: _Optional[int] = ..., deliver: _Optional[int] = ...) -> None: ...
 
 class StepResult(_message.Message):
-    __slots__ = ("step_id", "sequence_ids", "num_tokens", "token_ids", "logprobs", "top_tokens", "prompt_logprobs", "endings", "failures", "timings")
+    __slots__ = ("step_id", "sequence_ids", "num_tokens", "token_ids", "logprobs", "top_tokens", "prompt_logprobs", "endings", "failures", "timings", "logits", "shortened_ids")
     STEP_ID_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_IDS_FIELD_NUMBER: _ClassVar[int]
     NUM_TOKENS_FIELD_NUMBER: _ClassVar[int]
@@ -328,6 +374,8 @@ class StepResult(_message.Message):
     ENDINGS_FIELD_NUMBER: _ClassVar[int]
     FAILURES_FIELD_NUMBER: _ClassVar[int]
     TIMINGS_FIELD_NUMBER: _ClassVar[int]
+    LOGITS_FIELD_NUMBER: _ClassVar[int]
+    SHORTENED_IDS_FIELD_NUMBER: _ClassVar[int]
     step_id: int
     sequence_ids: _containers.RepeatedScalarFieldContainer[int]
     num_tokens: _containers.RepeatedScalarFieldContainer[int]
@@ -338,4 +386,6 @@ class StepResult(_message.Message):
     endings: _containers.RepeatedCompositeFieldContainer[Ending]
     failures: _containers.RepeatedCompositeFieldContainer[RowFailure]
     timings: StepTimings
-    def __init__(self, step_id: _Optional[int] = ..., sequence_ids: _Optional[_Iterable[int]] = ..., num_tokens: _Optional[_Iterable[int]] = ..., token_ids: _Optional[_Iterable[int]] = ..., logprobs: _Optional[_Iterable[float]] = ..., top_tokens: _Optional[_Iterable[_Union[TopTokens, _Mapping]]] = ..., prompt_logprobs: _Optional[_Iterable[_Union[PromptLogprobs, _Mapping]]] = ..., endings: _Optional[_Iterable[_Union[Ending, _Mapping]]] = ..., failures: _Optional[_Iterable[_Union[RowFailure, _Mapping]]] = ..., timings: _Optional[_Union[StepTimings, _Mapping]] = ...) -> None: ...
+    logits: _containers.RepeatedCompositeFieldContainer[Logits]
+    shortened_ids: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, step_id: _Optional[int] = ..., sequence_ids: _Optional[_Iterable[int]] = ..., num_tokens: _Optional[_Iterable[int]] = ..., token_ids: _Optional[_Iterable[int]] = ..., logprobs: _Optional[_Iterable[float]] = ..., top_tokens: _Optional[_Iterable[_Union[TopTokens, _Mapping]]] = ..., prompt_logprobs: _Optional[_Iterable[_Union[PromptLogprobs, _Mapping]]] = ..., endings: _Optional[_Iterable[_Union[Ending, _Mapping]]] = ..., failures: _Optional[_Iterable[_Union[RowFailure, _Mapping]]] = ..., timings: _Optional[_Union[StepTimings, _Mapping]] = ..., logits: _Optional[_Iterable[_Union[Logits, _Mapping]]] = ..., shortened_ids: _Optional[_Iterable[int]] = ...) -> None: ...

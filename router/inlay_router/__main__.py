@@ -9,26 +9,28 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from types import FrameType
 
 import uvicorn
 import uvloop
 
-from inlay_grammars.limits import CompileLimits
-from inlay_grammars.pool import CompilePool
+from inlay_proto.heartbeat import beating
 from inlay_router import capacity
 from inlay_router.app import make_app
 from inlay_router.arguments import add_arguments, config_from
-from inlay_router.batch_limits import BatchLimits
+from inlay_router.assembly import compiling, generating
 from inlay_router.config import ConfigError, RouterConfig
-from inlay_router.generation import Generation
+from inlay_router.connection import ConnectionLimits, HttpConfig
 from inlay_router.links.remote import RemoteLink
 from inlay_router.logs import json_line, set_up_logging
 from inlay_router.pace import default_prefill_tokens
 from inlay_router.service import Service, serving
+from inlay_router.shard_arguments import add_arguments as add_shard_arguments
+from inlay_router.shard_arguments import shard_settings
+from inlay_router.slow_readers import drop_slow_readers
 from inlay_router.sse import DirectSend
+from inlay_router.tls import Certificate, certificate_of
 
 _log = logging.getLogger("inlay.router")
 
@@ -44,20 +46,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until a signal. Returns the exit code."""
     options = _parser().parse_args(arguments)
     set_up_logging("inlay router", is_json=options.has_json_logs)
-    config = config_from(
-        options,
-        shard_addresses=tuple(options.shard_addresses),
-        exits_with_parent=options.exits_with_parent,
-        api_key=os.environ.get("API_KEY") or None,  # not a flag, which other users could read
-    )
-    if config.exits_with_parent:
+    if options.exits_with_parent:
         threading.Thread(target=_exit_at_end_of_input, daemon=True).start()
     try:
+        config = _config(options)
+        certificate = certificate_of(config)
         with (
             _listener(config, options.listen_fd) as listener,
             asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
         ):
-            runner.run(_serve(config, listener))
+            drop_slow_readers(listener)
+            runner.run(_serve(config, listener, certificate))
     except ConfigError as error:
         _log.error("%s", error)
         return CONFIGURATION_ERROR
@@ -69,18 +68,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _config(options: argparse.Namespace) -> RouterConfig:
+    return config_from(
+        options,
+        **shard_settings(options),
+        exits_with_parent=options.exits_with_parent,
+        api_key=os.environ.get("API_KEY") or None,  # not a flag, which other users could read
+    )
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m inlay_router", description="The HTTP half of inlay: routes, queue, batches."
     )
-    parser.add_argument(
-        "--shard-address",
-        dest="shard_addresses",
-        action="append",
-        required=True,
-        metavar="ADDRESS",
-        help="gRPC address of a shard, such as unix:/run/shard-0.sock; once a rank, in order",
-    )
+    add_shard_arguments(parser)
     parser.add_argument(
         "--listen-fd",
         type=int,
@@ -119,11 +120,14 @@ def _listener(config: RouterConfig, listen_fd: int | None) -> socket.socket:
     return listener
 
 
-async def _serve(config: RouterConfig, listener: socket.socket) -> None:
+async def _serve(
+    config: RouterConfig, listener: socket.socket, certificate: Certificate | None
+) -> None:
     """Wait for the model, then serve until a signal; running answers get time to end."""
     async with (
-        _generation(config) as generation,
-        _grammars(config, generation) as grammars,
+        beating(),
+        generating(config, RemoteLink(config.shard_addresses, config.shard_tls)) as generation,
+        compiling(config, generation) as grammars,
         serving(config, generation, grammars) as service,
     ):
         # uvicorn raises the signals that it caught again when it is done. By then they have done
@@ -132,7 +136,7 @@ async def _serve(config: RouterConfig, listener: socket.socket) -> None:
             signal.signal(number, signal.SIG_IGN)
         _calm_collector()
         _announce(config, service)
-        await _server(config, service).serve(sockets=[listener])
+        await _server(service, certificate).serve(sockets=[listener])
 
 
 def _announce(config: RouterConfig, service: Service) -> None:
@@ -157,11 +161,13 @@ def _calm_collector() -> None:
     gc.set_threshold(*_COLLECTOR_THRESHOLDS)
 
 
-def _server(config: RouterConfig, service: Service) -> "_Server":
+def _server(service: Service, certificate: Certificate | None) -> "_Server":
+    context = None if certificate is None else certificate.context()
     return _Server(
-        uvicorn.Config(
+        HttpConfig(
             DirectSend(make_app(service)),
-            http="httptools",
+            ConnectionLimits(max_connections=service.config.max_connections),
+            ssl_context_factory=None if context is None else lambda *_: context,
             ws="none",
             lifespan="off",
             log_level="warning",
@@ -172,44 +178,6 @@ def _server(config: RouterConfig, service: Service) -> "_Server":
         ),
         service,
     )
-
-
-@asynccontextmanager
-async def _generation(config: RouterConfig) -> AsyncIterator[Generation]:
-    limits = BatchLimits(
-        max_batch_prefill_tokens=config.max_batch_prefill_tokens,
-        max_batch_size=config.max_batch_size,
-        max_waiting=config.max_concurrent_requests,
-        has_prefix_cache=config.has_prefix_cache,
-    )
-    link = RemoteLink(config.shard_addresses)
-    generation = Generation(link, limits, step_timeout=config.step_timeout)
-    try:
-        await generation.start()
-        yield generation
-    finally:
-        await generation.stop()
-
-
-@asynccontextmanager
-async def _grammars(
-    config: RouterConfig, generation: Generation
-) -> AsyncIterator[CompilePool | None]:
-    if not config.has_grammars:
-        yield None
-        return
-    facts = generation.facts
-    pool = CompilePool(
-        facts.tokenizer_json,
-        facts.vocab_size,
-        facts.eos_token_ids,
-        limits=CompileLimits(seconds=config.grammar_timeout),
-    )
-    try:
-        await pool.start()
-        yield pool
-    finally:
-        await pool.stop()
 
 
 class _Server(uvicorn.Server):
@@ -230,7 +198,8 @@ class _Server(uvicorn.Server):
             # Another process began to listen between our bind and now.
             raise _CannotListen(f"cannot listen: {error.strerror}") from None
         host, port = sockets[0].getsockname()[:2]
-        words = f"inlay is ready: http://{f'[{host}]' if ':' in host else host}:{port}"
+        scheme = "http" if self.config.ssl is None else "https"
+        words = f"inlay is ready: {scheme}://{f'[{host}]' if ':' in host else host}:{port}"
         print(json_line(words) if self._service.config.has_json_logs else words, flush=True)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:

@@ -50,4 +50,9 @@ def _is_public_v4(address: IPv4Address) -> bool:
 
 
 def _is_public_v6(address: IPv6Address) -> bool:
-    return address in _GLOBAL_UNICAST and address.is_global
+    return address in _GLOBAL_UNICAST and address.is_global and not _is_isatap(address)
+
+
+def _is_isatap(address: IPv6Address) -> bool:
+    """Whether its last 64 bits embed an IPv4 address, as RFC 5214 has it, below any prefix."""
+    return (int(address) >> 32) & 0xFDFF_FFFF == 0x0000_5EFE

@@ -5,20 +5,17 @@ from dataclasses import dataclass
 from prometheus_client import Histogram
 
 from inlay_grammars.pool import CompilePool
-from inlay_grammars.spec import GrammarError, GrammarKind, GrammarSpec
+from inlay_grammars.spec import GrammarError
+from inlay_grammars.verdict import Verdict
 from inlay_proto import generate_pb2 as pb
 from inlay_router.config import Limits
 from inlay_router.errors import ValidationError
+from inlay_router.finishing import finishing_of
+from inlay_router.grammar import accepted, spec_of
 from inlay_router.prompt import PromptReader
 from inlay_router.request import GenerationRequest, Prompt
 from inlay_router.schemas import GenerateBody
 from inlay_router.validation import ValidParameters, fit_answer, validate
-
-_KINDS: dict[pb.Grammar.Kind, GrammarKind] = {
-    pb.Grammar.KIND_JSON: "json",
-    pb.Grammar.KIND_REGEX: "regex",
-    pb.Grammar.KIND_LARK: "lark",
-}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,8 +59,12 @@ class Admission:
     ) -> ValidGenerateRequest:
         """The same for a prompt already read; `inputs` is its text. Raises ValidationError."""
         max_new_tokens = fit_answer(len(prompt.token_ids), parameters.max_new_tokens, self.limits)
-        if parameters.grammar is not None:
-            await self._check_grammar(parameters.grammar)
+        finishing, grammar = None, parameters.grammar
+        if grammar is not None:
+            verdict = await self._check_grammar(grammar)
+            grammar = accepted(grammar, verdict)
+            if self.limits.finishes_in_budget:
+                finishing = finishing_of(verdict.first_plan, max_new_tokens)
         return ValidGenerateRequest(
             inputs=inputs,
             parameters=parameters,
@@ -73,7 +74,8 @@ class Admission:
                     prompt=prompt,
                     max_new_tokens=max_new_tokens,
                     sampling=sampling,
-                    grammar=parameters.grammar,
+                    grammar=grammar,
+                    finishing=finishing,
                     stop=parameters.stop,
                     top_n_tokens=parameters.top_n_tokens,
                     wants_prompt_logprobs=parameters.wants_prefill,
@@ -82,12 +84,11 @@ class Admission:
             ),
         )
 
-    async def _check_grammar(self, grammar: pb.Grammar) -> None:
+    async def _check_grammar(self, grammar: pb.Grammar) -> Verdict:
         if self.grammars is None:
             raise ValidationError("grammar is not supported")
         try:
             with self.grammar_seconds.time():
-                spec = GrammarSpec(kind=_KINDS[grammar.kind], value=grammar.value)
-                await self.grammars.check(spec)
+                return await self.grammars.check(spec_of(grammar))
         except GrammarError as error:
             raise ValidationError(f"grammar is not valid: {error}") from None

@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Self
+from typing import Self, cast
 
 from inlay_proto import generate_pb2 as pb
 from inlay_router.delivery import Delivery
@@ -27,9 +27,13 @@ class Answer:
     """
 
     def __init__(
-        self, request: GenerationRequest, tokenizer: Tokenizer, clock: Callable[[], float]
+        self,
+        request: GenerationRequest,
+        tokenizer: Tokenizer,
+        clock: Callable[[], float],
+        client_id: str = "",
     ) -> None:
-        self.sequence = Sequence.of(request)
+        self.sequence = Sequence.of(request, client_id)
         self.num_repairs = 0
         """Times that its image features were prepared again since its last token."""
         self._request = request
@@ -45,6 +49,7 @@ class Answer:
         self._unread: deque[Token | Finish] = deque()
         self._error: RouterError | None = None
         self._is_over = False
+        self._wakes_at_end = False
         self._reader: asyncio.Future[None] | None = None
 
     @property
@@ -66,12 +71,14 @@ class Answer:
             self._prompt_logprobs[news.start : news.start + len(news.logprobs)] = news.logprobs
         tops = self._top_tokens(delivery.top_tokens)
         for place, token_id in enumerate(delivery.token_ids):
-            self._add(token_id, delivery.logprobs[place], tops[place] if tops else ())
+            logits = b"" if place else delivery.logits
+            self._add(token_id, delivery.logprobs[place], tops[place] if tops else (), logits)
             if self._is_over:
                 break
         if delivery.ending is not None and not self._is_over:
             self._finish(_REASONS[delivery.ending])
-        self._wake()
+        if self._is_over or not self._wakes_at_end:
+            self._wake()
 
     def fail(self, error: RouterError) -> None:
         """End the answer with an error, which the reader gets behind the tokens so far."""
@@ -104,11 +111,25 @@ class Answer:
             raise self._error
         return unread
 
+    async def whole(self) -> tuple[tuple[Token, ...], Finish]:
+        """All of it once it is over, for a reader who has read nothing: woken once, not by each
+        token. Raises what it failed with."""
+        self._wakes_at_end = True
+        while not self._is_over:
+            self._reader = asyncio.get_running_loop().create_future()
+            await self._reader
+        if self._error is not None:
+            raise self._error
+        *tokens, finish = self._unread
+        return cast(tuple[Token, ...], tuple(tokens)), cast(Finish, finish)
+
     def _wake(self) -> None:
         if self._reader is not None and not self._reader.done():
             self._reader.set_result(None)
 
-    def _add(self, token_id: int, logprob: float, top_tokens: tuple[TopToken, ...]) -> None:
+    def _add(
+        self, token_id: int, logprob: float, top_tokens: tuple[TopToken, ...], logits: bytes
+    ) -> None:
         is_special = self._tokenizer.is_special(token_id)
         num_kept = None
         if is_special:
@@ -126,9 +147,10 @@ class Answer:
                 logprob=logprob,
                 is_special=is_special,
                 top_tokens=top_tokens,
+                logits=logits,
             )
         )
-        if num_kept is not None:
+        if num_kept is not None or token_id in self._request.stop_token_ids:
             self._finish(FinishReason.STOP_SEQUENCE)
 
     def _top_tokens(self, message: pb.TopTokens | None) -> list[tuple[TopToken, ...]]:
@@ -159,6 +181,7 @@ class Answer:
                 num_generated_tokens=self._num_tokens,
                 prompt_logprobs=tuple(self._prompt_logprobs),
                 num_cached_tokens=self.sequence.num_cached_tokens,
+                is_shortened=self.sequence.has_shortened,
                 queue_seconds=started_at - self._submitted_at,
                 inference_seconds=now - started_at,
             )

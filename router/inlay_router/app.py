@@ -17,12 +17,16 @@ from inlay_router.api.platforms import invocations, vertex
 from inlay_router.api.responses import http_error, internal_error
 from inlay_router.api.route import ByMethod, GenerationRoute, Handler
 from inlay_router.api.tokenize import tokenize
+from inlay_router.api_keys import ApiKeys
 from inlay_router.config import RouterConfig
 from inlay_router.service import Service
 
 
 def make_app(service: Service) -> Starlette:
-    """An ASGI application for a service that is running."""
+    """An ASGI application for a service that is running.
+
+    Raises ConfigError when the file of API keys cannot be used.
+    """
     return Starlette(
         routes=_routes(service),
         middleware=_layers(service.config),
@@ -39,14 +43,14 @@ def _layers(config: RouterConfig) -> list[Middleware]:
         allow_headers=["*"],
         expose_headers=["*"],
     )
-    if config.api_key is None:
+    if not config.asks_for_key:
         return [cors]
-    return [cors, Middleware(ApiKeyGate, config.api_key)]
+    return [cors, Middleware(ApiKeyGate, ApiKeys(config.api_key, config.api_key_file))]
 
 
 def _routes(service: Service) -> list[BaseRoute]:
     health = status.health(service)
-    description = openapi(has_api_key=service.config.api_key is not None)
+    description = openapi(has_api_key=service.config.asks_for_key)
     root = ByMethod(GET=request_response(health), POST=GenerationRoute(service, compat_generate))
     return [
         Route("/", root, methods=root.methods),

@@ -1,46 +1,13 @@
 """The router's flags: what the `inlay serve` command takes and hands to the router process."""
 
 import argparse
-from collections.abc import Callable
-from dataclasses import dataclass
-from ipaddress import ip_network
-from pathlib import Path
 from typing import Any
 
 from inlay_router.config import RouterConfig
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Flag:
-    """One flag that sets one field of RouterConfig."""
-
-    name: str
-    """As typed, without the dashes."""
-    field: str
-    """Of RouterConfig."""
-    help: str
-    group: str
-    """Heading that it stands under."""
-    aliases: tuple[str, ...] = ()
-    """Other names, as TGI's launcher has them."""
-    type: Callable[[str], Any] = int
-    metavar: str = "N"
-    absent: str = "from the model"
-    """What happens without it, where RouterConfig has no default."""
-    is_repeatable: bool = False
-    """Whether the field is a tuple, to which each use of the flag adds one value."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Switch:
-    """One flag without a value, which sets one field of RouterConfig to `value`."""
-
-    name: str
-    field: str
-    help: str
-    group: str
-    value: bool = True
-
+from inlay_router.door_flags import DOOR_FLAGS
+from inlay_router.flags import Flag, Switch
+from inlay_router.grammar_flags import GRAMMAR_FLAGS
+from inlay_router.load_flags import LOAD_FLAGS
 
 FLAGS = (
     Flag(
@@ -144,33 +111,6 @@ FLAGS = (
         metavar="S",
     ),
     Flag(
-        name="max-images",
-        field="max_images",
-        group="images and grammars",
-        help="images in one prompt",
-    ),
-    Flag(
-        name="max-image-bytes",
-        aliases=("max-image-fetch-size",),
-        field="max_image_bytes",
-        group="images and grammars",
-        help="bytes of one encoded image",
-    ),
-    Flag(
-        name="max-image-pixels",
-        field="max_image_pixels",
-        group="images and grammars",
-        help="width x height of one image",
-    ),
-    Flag(
-        name="image-timeout",
-        field="image_timeout",
-        group="images and grammars",
-        help="seconds to fetch one image",
-        type=float,
-        metavar="S",
-    ),
-    Flag(
         name="grammar-timeout",
         field="grammar_timeout",
         group="images and grammars",
@@ -188,35 +128,9 @@ FLAGS = (
         absent="any",
         is_repeatable=True,
     ),
-    Flag(
-        name="allowed-image-hosts",
-        field="allowed_image_hosts",
-        group="images and grammars",
-        help="host that images may come from; .example.org stands for all below it",
-        type=str,
-        metavar="HOST",
-        absent="any",
-        is_repeatable=True,
-    ),
-    Flag(
-        name="allowed-image-networks",
-        field="allowed_image_networks",
-        group="images and grammars",
-        help="private network that images may come from, such as 10.1.0.0/16",
-        type=ip_network,
-        metavar="NETWORK",
-        absent="none",
-        is_repeatable=True,
-    ),
-    Flag(
-        name="allowed-local-images",
-        field="allowed_local_images",
-        group="images and grammars",
-        help="folder that file: URLs may read images from",
-        type=Path,
-        metavar="FOLDER",
-        absent="none",
-    ),
+    *DOOR_FLAGS,
+    *LOAD_FLAGS,
+    *GRAMMAR_FLAGS,
 )
 
 SWITCHES = (
@@ -240,6 +154,12 @@ SWITCHES = (
         help="fetch images from private addresses too; for development only",
     ),
     Switch(
+        name="allow-image-embeds",
+        field="has_image_embeds",
+        group="images and grammars",
+        help="take embeddings in an image's stead (docs/image-embeds.md)",
+    ),
+    Switch(
         name="chat-markdown-images",
         field="has_chat_markdown_images",
         group="images and grammars",
@@ -251,6 +171,13 @@ SWITCHES = (
         value=False,
         group="images and grammars",
         help="refuse requests that carry a grammar",
+    ),
+    Switch(
+        name="no-finish-in-budget",
+        field="finishes_in_budget",
+        value=False,
+        group="images and grammars",
+        help="cut answers that a grammar constrains off at max_new_tokens, complete or not",
     ),
 )
 

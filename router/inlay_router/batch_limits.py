@@ -16,5 +16,11 @@ class BatchLimits:
     """Steps sent before a result is back; 2 keeps the device busy while the router works."""
     max_waiting: int = 256
     """Sequences that wait to run; one more is refused with Overloaded."""
+    max_waiting_tokens: int | None = None
+    """Tokens of the prompts that wait; a prompt that would make them more is refused too, unless
+    nobody waits. None for no such limit."""
     has_prefix_cache: bool = True
     """Whether blocks are found again by content, and not computed twice."""
+    is_paced: bool = True
+    """Whether prefill gives way to running streams, for readers who wait for their next token.
+    Without it each step computes all the prompt tokens that it may, and a batch is done sooner."""

@@ -1,8 +1,6 @@
 """Decides what each step computes, and whose each block of the KV pool is; no I/O, no clock."""
 
-from collections import deque
 from collections.abc import Mapping
-from itertools import chain
 
 from inlay_proto import generate_pb2 as pb
 from inlay_router.batch_limits import BatchLimits
@@ -11,9 +9,10 @@ from inlay_router.capacity import can_ever_run, check_can_ever_run
 from inlay_router.chunks import chunk_size
 from inlay_router.delivery import Delivery, deliveries
 from inlay_router.errors import Overloaded
-from inlay_router.pace import Pace, default_prefill_tokens, is_burst, step_seconds
+from inlay_router.fair_queue import FairQueue
+from inlay_router.pace import Pace, Unpaced, default_prefill_tokens, is_burst, step_seconds
 from inlay_router.prefix import PrefixCache
-from inlay_router.quarantine import Quarantine
+from inlay_router.quarantine import VERDICT, Quarantine
 from inlay_router.replica import Replica
 from inlay_router.sequence import Sequence, State
 from inlay_router.stats import Counters
@@ -32,7 +31,7 @@ class Batcher:
         self.counters = Counters()
         self._limits = limits
         self._meet(replica)
-        self._waiting: deque[Sequence] = deque()
+        self._waiting = FairQueue()
         self._running: dict[int, Sequence] = {}  # by id; the longest running first
         self._quarantine = Quarantine()
         self._last_sequence_id = 0
@@ -42,7 +41,8 @@ class Batcher:
         self._pool = replica.pool
         self._prefix = PrefixCache(replica, is_on=self._limits.has_prefix_cache)
         max_tokens = self._limits.max_batch_prefill_tokens
-        self._pace = Pace(max_tokens or default_prefill_tokens(replica.device))
+        pace = Pace if self._limits.is_paced else Unpaced
+        self._pace: Pace | Unpaced = pace(max_tokens or default_prefill_tokens(replica.device))
         self._steps = StepStream()
 
     @property
@@ -56,6 +56,16 @@ class Batcher:
         return self._running
 
     @property
+    def num_in_flight(self) -> int:
+        """Steps whose result is not back."""
+        return self._steps.num_in_flight
+
+    @property
+    def has_suspects(self) -> bool:
+        """Whether somebody is to run alone."""
+        return self._quarantine.suspect() is not None
+
+    @property
     def num_waiting(self) -> int:
         """Sequences in the queue."""
         return len(self._waiting)
@@ -67,11 +77,11 @@ class Batcher:
         run to its end even alone.
         """
         check_can_ever_run(sequence, self._pool)
-        if len(self._waiting) >= self._limits.max_waiting:
+        if not self._waiting.has_room(sequence, self._limits):
             raise Overloaded
         sequence.state = State.WAITING
         sequence.arrival_step = self.counters.num_steps
-        self._waiting.append(sequence)
+        self._waiting.add(sequence)
 
     def resume(self, sequence: Sequence) -> None:
         """Take back a sequence that failed for a cause that is gone, at the head of the queue."""
@@ -103,7 +113,7 @@ class Batcher:
             self._run_alone(suspect, draft)
         else:
             prefilling = self._decode(draft)
-            newcomer = next(chain(prefilling, self._waiting), None)
+            newcomer = prefilling[0] if prefilling else self._waiting.head()
             draft.num_prefill_tokens_left = self._pace.num_prefill_tokens(
                 len(draft.decoding),
                 is_burst=is_burst(draft.decoding, newcomer, self.counters.num_steps),
@@ -133,18 +143,18 @@ class Batcher:
                 self._add_chunk(sequence, draft)
 
     def _admit(self, draft: Draft) -> None:
-        """Let the queue in, strictly in order, so that a long prompt is not overtaken for ever.
+        """Let the queue in, strictly in its order: no long prompt at its head is overtaken.
 
         Whoever joins leaves a block to each of those who run, to grow by.
         """
-        while self._waiting and draft.num_prefill_tokens_left:
-            num_others, sequence = len(self._running), self._waiting[0]
+        while draft.num_prefill_tokens_left and (sequence := self._waiting.head()) is not None:
+            num_others = len(self._running)
             if num_others >= self._limits.max_batch_size:
                 break
             cached_ids = self._prefix.find(sequence)
             if not self._prefix.has_room(sequence, cached_ids, num_others):
                 break
-            self._join(self._waiting.popleft(), cached_ids, draft)
+            self._join(self._waiting.pop(), cached_ids, draft)
 
     def _run_alone(self, suspect: Sequence, draft: Draft) -> None:
         """A row for the suspect and for nobody else, once the others' steps are back."""
@@ -227,7 +237,7 @@ class Batcher:
 
     def _put_back(self, sequence: Sequence) -> None:
         sequence.state = State.WAITING
-        self._waiting.appendleft(sequence)
+        self._waiting.put_back(sequence)
 
     def _issue(self, draft: Draft) -> pb.Step | None:
         if draft.decoding or draft.chunks:
@@ -256,6 +266,7 @@ class Batcher:
     def _take(self, delivery: Delivery) -> None:
         sequence = delivery.sequence
         sequence.token_ids.extend(delivery.token_ids)
+        sequence.has_shortened |= delivery.has_shortened
         self.counters.num_tokens += len(delivery.token_ids)
         if delivery.failure is not None:
             if delivery.failure.kind == pb.RowFailure.KIND_INTERNAL:
@@ -273,14 +284,16 @@ class Batcher:
         and those that the new pool could never hold.
         """
         present = self._steps.present()
-        everyone = [*self._running.values(), *self._waiting]
-        self.clear()
         self._meet(replica)
-        for sequence in everyone:
+        for sequence in self._waiting:
+            sequence.withdraw()
             sequence.state = State.WAITING
-        self._waiting.extend(everyone)
+        for sequence in reversed(self._running.values()):
+            sequence.withdraw()
+            self._put_back(sequence)
+        self._running.clear()
         culprits = self._quarantine.blame(present) if has_died else []
-        failures = [self._expel(sequence, "it stops the shard") for sequence in culprits]
+        failures = [self._expel(sequence, VERDICT) for sequence in culprits]
         oversized = [
             sequence for sequence in self._waiting if not can_ever_run(sequence, self._pool)
         ]

@@ -1,12 +1,11 @@
 """From what generations yielded to the body of an answer, with the best of several chosen."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from msgspec import UNSET, UnsetType
 
 from inlay_router.admission import ValidGenerateRequest
-from inlay_router.errors import IncompleteGeneration
 from inlay_router.generation import Generation
 from inlay_router.request import Finish, GenerationRequest, Prompt, Token, TopToken
 from inlay_router.schemas import (
@@ -40,24 +39,19 @@ class Generated:
         return sum(token.logprob for token in self.tokens) / max(len(self.tokens), 1)
 
 
-async def generate_all(generation: Generation, request: ValidGenerateRequest) -> list[Generated]:
+async def generate_all(
+    generation: Generation, request: ValidGenerateRequest, client_id: str = ""
+) -> list[Generated]:
     """Run all of its generations side by side. Raises the first error of any."""
-    return await together(_generate(generation, one) for one in request.generations)
+    return await together(_generate(generation, one, client_id) for one in request.generations)
 
 
-async def _generate(generation: Generation, request: GenerationRequest) -> Generated:
-    async with generation.stream(request) as items:
-        return await collect(request, items)
-
-
-async def collect(request: GenerationRequest, items: AsyncIterator[Token | Finish]) -> Generated:
-    """Wait for all of a generation. Raises what it raises."""
-    tokens: list[Token] = []
-    async for item in items:
-        if isinstance(item, Finish):
-            return Generated(request=request, tokens=tuple(tokens), finish=item)
-        tokens.append(item)
-    raise IncompleteGeneration
+async def _generate(
+    generation: Generation, request: GenerationRequest, client_id: str
+) -> Generated:
+    async with generation.stream(request, client_id) as answer:
+        tokens, finish = await answer.whole()
+    return Generated(request=request, tokens=tokens, finish=finish)
 
 
 def best_first(generated: Sequence[Generated]) -> list[Generated]:
@@ -84,6 +78,7 @@ def answer_of(
         best_of_sequences=others or UNSET,
         top_tokens=_top_tokens(best.tokens),
         cached_tokens=best.finish.num_cached_tokens or UNSET,
+        grammar_shortened=best.finish.is_shortened or UNSET,
     )
     return GenerateAnswer(text, details)
 
@@ -96,6 +91,7 @@ def stream_details(request: GenerationRequest, finish: Finish) -> StreamDetailsB
         seed=seed_of(request),
         input_length=len(request.prompt.token_ids),
         cached_tokens=finish.num_cached_tokens or UNSET,
+        grammar_shortened=finish.is_shortened or UNSET,
     )
 
 
@@ -118,6 +114,7 @@ def _sequence(request: ValidGenerateRequest, one: Generated, tokenizer: Tokenize
         prefill=_prefill(request.prompt, one.finish, tokenizer),
         tokens=[token_body(token) for token in one.tokens],
         top_tokens=_top_tokens(one.tokens),
+        grammar_shortened=one.finish.is_shortened or UNSET,
     )
 
 

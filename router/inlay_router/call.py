@@ -1,5 +1,6 @@
 """One HTTP call on a generation route: what it holds, when things happened, how it ended."""
 
+import asyncio
 import os
 import time
 from collections.abc import Sequence
@@ -10,8 +11,12 @@ from starlette.requests import Request
 
 from inlay_proto import generate_pb2 as pb
 from inlay_router.admission import ValidGenerateRequest
-from inlay_router.errors import RouterError
-from inlay_router.request import Finish
+from inlay_router.answer import Answer
+from inlay_router.bodies import Generated, generate_all
+from inlay_router.byte_budget import ByteShare
+from inlay_router.clients import client_id_of
+from inlay_router.errors import RouterError, TookTooLong, ValidationError
+from inlay_router.request import Finish, GenerationRequest
 from inlay_router.service import Service
 from inlay_router.spans import Trail
 
@@ -35,14 +40,71 @@ class Call:
     finishes: tuple[Finish, ...] = ()
     failure: str | None = None
     """Label of what went wrong."""
+    max_time: float | None = None
+    """Seconds from receipt to the last byte; None for as long as it takes."""
+    _bytes: ByteShare | None = None
 
     def __post_init__(self) -> None:
         self.service.metrics.count.inc()
+        self.max_time = self.service.config.max_time
 
     @property
     def elapsed(self) -> float:
         """Seconds since receipt."""
         return time.perf_counter() - self.received
+
+    @property
+    def client_id(self) -> str:
+        """Whose turns and permits it takes."""
+        return client_id_of(self.request, has_keys=self.service.config.asks_for_key)
+
+    def take_permits(self, num_generations: int = 1) -> None:
+        """Hold permits until the response has been sent. Raises Overloaded."""
+        permits = self.service.permits.take(num_generations, self.client_id)
+        self.resources.enter_context(permits)
+
+    def take_bytes(self, num_bytes: int) -> None:
+        """Hold so much more memory until the response has been sent. Raises Overloaded."""
+        if self._bytes is None:
+            self._bytes = ByteShare(self.service.body_bytes)
+            self.resources.callback(self._bytes.give_back)
+        self._bytes.take(num_bytes)
+
+    def limit_time(self, max_time: float | None) -> None:
+        """What the client asks for, where it is less than the server grants to all.
+
+        Raises ValidationError.
+        """
+        if max_time is None:
+            return
+        if max_time <= 0:
+            raise ValidationError(f"`max_time` must be > 0. Given: {max_time:g}")
+        self.max_time = min(max_time, self.max_time or max_time)
+
+    @property
+    def deadline(self) -> float | None:
+        """On the loop's clock."""
+        if self.max_time is None:
+            return None
+        return asyncio.get_running_loop().time() + self.max_time - self.elapsed
+
+    def too_late(self) -> TookTooLong:
+        """What to say once the deadline has passed."""
+        return TookTooLong(self.max_time or 0.0)
+
+    async def stream(self, request: GenerationRequest) -> Answer:
+        """An answer that grows until the response has been sent, or the deadline has passed."""
+        stream = self.service.generation.stream(request, self.client_id)
+        answer = await self.resources.enter_async_context(stream)
+        if (deadline := self.deadline) is not None:
+            loop = asyncio.get_running_loop()
+            expiry = loop.call_at(deadline, answer.fail, self.too_late())
+            self.resources.callback(expiry.cancel)
+        return answer
+
+    async def generate(self, request: ValidGenerateRequest) -> list[Generated]:
+        """All of its generations, complete. Raises the first error of any."""
+        return await generate_all(self.service.generation, request, self.client_id)
 
     def admit(self, *requests: ValidGenerateRequest) -> None:
         """Their generations are in the queue."""
@@ -123,8 +185,10 @@ def answers_headers(
     and the longest of their times. Times are whole milliseconds but for the first."""
     assert call.admitted is not None
     elapsed = call.elapsed
+    is_shortened = any(finish.is_shortened for finish in finishes)
     return {
         **stream_headers(call.service.facts, *requests),
+        **({"x-grammar-shortened": "true"} if is_shortened else {}),
         "x-compute-time": f"{elapsed:.9f}",
         "x-total-time": _milliseconds(elapsed),
         "x-validation-time": _milliseconds(call.admitted - call.received),

@@ -3,7 +3,9 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from inlay_grammars.options import BackendChoice, Whitespace
 from inlay_proto import generate_pb2 as pb
+from inlay_proto.transport import TlsFiles
 from inlay_router.addresses import Network
 
 
@@ -17,12 +19,23 @@ class RouterConfig:
 
     shard_addresses: tuple[str, ...]
     """One gRPC address a rank, in the order of the ranks."""
+    shard_tls: TlsFiles | None = None
+    """What is shown to shards and asked of them; None for socket files and loopback."""
     host: str = "127.0.0.1"
     """Address or name to listen on."""
     port: int = 3000
     """TCP port to listen on; 0 lets the system choose."""
     max_concurrent_requests: int = 128
-    """Generations in flight, waiting ones included; one more is answered with 429."""
+    """Generations in flight, waiting ones included; one more is answered with 429. An eighth of
+    that comes on top for clients that hold less than others."""
+    max_queue_tokens: int | None = None
+    """Prompt tokens that may wait; a request that would make them more is answered with 429. None
+    for as many as `max_concurrent_requests` prompts have."""
+    max_body_bytes: int = 1024 * 1024 * 1024
+    """Bytes of the bodies of all requests that are being read or answered; above it 429."""
+    max_time: float | None = None
+    """Seconds that a request may take from receipt to its last byte; None for as long as it
+    takes. Requests may ask for less with `max_time`."""
     max_best_of: int = 2
     """Largest `best_of`."""
     max_stop_sequences: int = 4
@@ -51,6 +64,10 @@ class RouterConfig:
     """Width times height of one image, read from its header before it is decoded."""
     max_images: int = 16
     """Images in one prompt."""
+    max_total_image_bytes: int = 64 * 1024 * 1024
+    """Bytes of all encoded images of one prompt together."""
+    max_total_image_pixels: int = 256 * 1024 * 1024
+    """Pixels of all images of one prompt together."""
     image_timeout: float = 5.0
     """Seconds to fetch one image, from name resolution to its last byte, redirects included."""
     has_private_images: bool = False
@@ -62,14 +79,31 @@ class RouterConfig:
     """Private networks that images may come from too, such as 10.1.0.0/16."""
     allowed_local_images: Path | None = None
     """Folder that `file:` URLs may read images from; None for no such URLs."""
+    has_image_embeds: bool = False
+    """Whether prompts may carry embeddings in an image's stead."""
     has_chat_markdown_images: bool = False
     """Whether `![](…)` in the text of a chat is an image, as for TGI, instead of text."""
     grammar_timeout: float = 5.0
     """Seconds to compile one grammar."""
+    grammar_backend: BackendChoice = "auto"
+    """Backend of Outlines' that is asked first to compile a grammar."""
+    grammar_whitespace: Whitespace = "flexible"
+    """Between JSON tokens of an answer."""
     has_grammars: bool = True
     """Whether requests may carry a grammar."""
+    finishes_in_budget: bool = True
+    """Whether answers that a grammar constrains are made to be complete within `max_new_tokens`,
+    and requests refused whose budget is too small for that."""
     api_key: str | None = field(default=None, repr=False)
-    """What clients must show as `Authorization: Bearer …`; None lets everybody in."""
+    """What clients must show as `Authorization: Bearer …`; without keys everybody gets in."""
+    api_key_file: Path | None = None
+    """File of more such keys, one a line, read again when it changes."""
+    tls_cert: Path | None = None
+    """PEM file of the certificate chain for HTTPS, read again when it changes; None for HTTP."""
+    tls_key: Path | None = None
+    """PEM file of its key."""
+    max_connections: int = 4096
+    """Connections of clients at a time; on one more, calls are answered with 429."""
     has_json_logs: bool = False
     """Whether log lines are JSON objects."""
     otlp_endpoint: str | None = None
@@ -85,6 +119,11 @@ class RouterConfig:
     """Seconds that running answers get to end after SIGTERM."""
     exits_with_parent: bool = False
     """Whether the process ends when its standard input reaches its end."""
+
+    @property
+    def asks_for_key(self) -> bool:
+        """Whether clients must show a key."""
+        return self.api_key is not None or self.api_key_file is not None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,6 +144,9 @@ class Limits:
     takes_images: bool = False
     """Whether markdown images in a prompt are images, or plain text."""
     has_grammars: bool = True
+    grammar_backend: BackendChoice = "auto"
+    grammar_whitespace: Whitespace = "flexible"
+    finishes_in_budget: bool = True
 
     @classmethod
     def of(cls, config: RouterConfig, facts: pb.ModelFacts) -> "Limits":
@@ -127,6 +169,9 @@ class Limits:
             max_images=config.max_images,
             takes_images=facts.takes_images,
             has_grammars=config.has_grammars,
+            grammar_backend=config.grammar_backend,
+            grammar_whitespace=config.grammar_whitespace,
+            finishes_in_budget=config.finishes_in_budget,
         )
 
 

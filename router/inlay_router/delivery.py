@@ -18,6 +18,10 @@ class Delivery(Struct, kw_only=True):
     """One for each of `token_ids`."""
     top_tokens: pb.TopTokens | None = None
     prompt_logprobs: pb.PromptLogprobs | None = None
+    logits: bytes = b""
+    """Of the first of `token_ids`."""
+    has_shortened: bool = False
+    """Whether a token was changed so that the answer ends in time."""
     ending: pb.EndReason | None = None
     """Set: the shard ended the sequence, and it has left the batcher."""
     failure: pb.RowFailure | None = None
@@ -39,6 +43,12 @@ def deliveries(result: pb.StepResult, running: Mapping[int, Sequence]) -> list[D
     for prompt_logprobs in result.prompt_logprobs:
         if (delivery := about(prompt_logprobs.sequence_id)) is not None:
             delivery.prompt_logprobs = prompt_logprobs
+    for logits in result.logits:
+        if (delivery := about(logits.sequence_id)) is not None:
+            delivery.logits = logits.values
+    for sequence_id in result.shortened_ids:
+        if (delivery := about(sequence_id)) is not None:
+            delivery.has_shortened = True
     for ending in result.endings:
         if (delivery := about(ending.sequence_id)) is not None:
             delivery.ending = ending.reason

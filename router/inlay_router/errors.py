@@ -13,6 +13,7 @@
     ├── Overloaded               429  overloaded             the queue is full
     │   └── Leaving              429  overloaded             the server is stopping
     ├── GenerationFailed         424  generation             a shard failed this request
+    ├── TookTooLong              424  timeout                its time is over
     └── IncompleteGeneration     500  incomplete_generation  the engine stopped without an answer
 
 Names in the third column are the `error_type` of the JSON body, in TGI's shape:
@@ -138,6 +139,19 @@ class GenerationFailed(RouterError):
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"Request failed during generation: {reason}")
+
+
+class TookTooLong(RouterError):
+    """The time that the server or the client set for the request is over.
+
+    Not 408 or 504, after which clients ask again by themselves, and make it worse.
+    """
+
+    status = HTTPStatus.FAILED_DEPENDENCY
+    error_type = "timeout"
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"The request took longer than its `max_time` of {seconds:g} seconds")
 
 
 class IncompleteGeneration(RouterError):

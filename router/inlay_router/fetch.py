@@ -1,27 +1,24 @@
 """Fetches images from the web: public addresses only, and never for long or for much."""
 
 import asyncio
-import re
-import socket
 import ssl
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
 from types import TracebackType
 from typing import Self
-from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 import httpcore
 
-from inlay_router.addresses import Network, is_allowed
-from inlay_router.errors import ValidationError
-from inlay_router.images import ImageLimits, check_size
+from inlay_router.addresses import Network
+from inlay_router.checked_backend import CheckedBackend, Resolve, resolve
+from inlay_router.image_urls import FetchError, host_of, parse, redirected
+from inlay_router.images import ImageBudget, ImageLimits, check_size
 from inlay_router.version import VERSION
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:.]{2,45}")
 _HEADERS = (
     (b"User-Agent", f"inlay/{VERSION}".encode()),
     (b"Accept", b"image/*"),
@@ -56,13 +53,6 @@ def _ssl_context() -> ssl.SSLContext:
     return httpcore.default_ssl_context()
 
 
-class FetchError(ValidationError):
-    """An image could not be fetched; the words say nothing about this server's network."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(f"Could not fetch image: {reason}")
-
-
 class Fetcher:
     """Fetches over connections of its own, which go where the address check looked."""
 
@@ -71,9 +61,10 @@ class Fetcher:
         limits: FetchLimits,
         backend: httpcore.AsyncNetworkBackend | None = None,
         ssl_context: ssl.SSLContext | None = None,
+        resolve: Resolve = resolve,
     ) -> None:
         """`backend` opens the connections, to addresses that were checked; `ssl_context` says whom
-        `https` trusts, by default the roots that come with `certifi`."""
+        `https` trusts, by default the roots that come with `certifi`; `resolve` finds addresses."""
         self._limits = limits
         self._places = asyncio.Semaphore(limits.max_concurrent)
         self._hosts = HostPlaces(limits.max_concurrent_per_host)
@@ -85,6 +76,7 @@ class Fetcher:
                 backend or httpcore.AnyIOBackend(),
                 has_private_addresses=limits.has_private_addresses,
                 allowed_networks=limits.allowed_networks,
+                resolve=resolve,
             ),
         )
 
@@ -99,11 +91,15 @@ class Fetcher:
     ) -> None:
         await self._pool.aclose()
 
-    async def fetch(self, url: str) -> bytes:
-        """The body behind `url`. Raises FetchError."""
+    async def fetch(self, url: str, budget: ImageBudget | None = None) -> bytes:
+        """The body behind `url`, at the expense of `budget`.
+
+        Raises FetchError, and ValidationError when it is too long.
+        """
+        budget = budget or ImageBudget(self._limits.image)
         try:
             async with asyncio.timeout(self._limits.timeout):
-                return await self._follow(url)
+                return await self._follow(url, budget)
         except TimeoutError:
             raise FetchError(f"it took longer than {self._limits.timeout:g} seconds") from None
         except (httpcore.NetworkError, httpcore.TimeoutException, OSError):
@@ -111,30 +107,30 @@ class Fetcher:
         except httpcore.ProtocolError:
             raise FetchError("the server does not speak HTTP") from None
 
-    async def _follow(self, url: str) -> bytes:
+    async def _follow(self, url: str, budget: ImageBudget) -> bytes:
         for _ in range(self._limits.max_redirects + 1):
-            target = _parse(url)
-            host = target.host.decode().lower().rstrip(".")
+            target = parse(url)
+            host = host_of(target)
             if not _is_allowed_host(host, self._limits.allowed_hosts):
                 raise FetchError("its host is not one of those that this server allows")
             # First the host's place: who waits for a slow host takes no place from others.
             async with self._hosts.place(host), self._places:
-                answer = await self._get(target)
+                answer = await self._get(target, budget)
             if isinstance(answer, bytes):
                 return answer
-            url = _join(url, answer)
+            url = redirected(url, answer)
         raise FetchError(f"more than {self._limits.max_redirects} redirects")
 
-    async def _get(self, url: httpcore.URL) -> bytes | str:
+    async def _get(self, url: httpcore.URL, budget: ImageBudget) -> bytes | str:
         """The body, or where the server says that it is."""
         async with self._pool.stream("GET", url, headers=_HEADERS) as response:
             if response.status in _REDIRECTS:
                 return _location(response)
             if response.status != 200:
                 raise FetchError(f"the server answered with status {response.status}")
-            return await self._read(response)
+            return await self._read(response, budget)
 
-    async def _read(self, response: httpcore.Response) -> bytes:
+    async def _read(self, response: httpcore.Response, budget: ImageBudget) -> bytes:
         declared = _header(response, b"content-length")
         if declared.isdigit():
             check_size(int(declared[:20]), self._limits.image)
@@ -142,6 +138,7 @@ class Fetcher:
         async for part in response.aiter_stream():
             body += part
             check_size(len(body), self._limits.image)
+            budget.spend_bytes(len(part))
         return bytes(body)
 
 
@@ -170,95 +167,11 @@ class HostPlaces:
                 del self._num_users[host], self._places[host]
 
 
-class CheckedBackend(httpcore.AsyncNetworkBackend):
-    """Resolves a host, checks every address of it, and connects to one that was checked."""
-
-    def __init__(
-        self,
-        inner: httpcore.AsyncNetworkBackend,
-        *,
-        has_private_addresses: bool = False,
-        allowed_networks: Sequence[Network] = (),
-    ) -> None:
-        self._inner = inner
-        self._has_private_addresses = has_private_addresses
-        self._allowed_networks = allowed_networks
-
-    def _may_connect(self, address: str) -> bool:
-        return self._has_private_addresses or is_allowed(address, self._allowed_networks)
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,  # noqa: ASYNC109 (httpcore's signature)
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        """A connection to `host`. Raises FetchError, and httpcore's errors."""
-        addresses = await _resolve(host, port)
-        # One sentence for both, so that nobody can ask which names exist in a private network.
-        if not addresses or not all(map(self._may_connect, addresses)):
-            raise FetchError("its host has no public address")
-        for address in addresses[:-1]:
-            try:
-                return await self._inner.connect_tcp(
-                    address, port, timeout, local_address, socket_options
-                )
-            except httpcore.ConnectError:
-                continue
-        return await self._inner.connect_tcp(
-            addresses[-1], port, timeout, local_address, socket_options
-        )
-
-
 def _is_allowed_host(host: str, allowed_hosts: Sequence[str]) -> bool:
     return not allowed_hosts or any(
         host.endswith(allowed) if allowed.startswith(".") else host == allowed
         for allowed in allowed_hosts
     )
-
-
-async def _resolve(host: str, port: int) -> list[str]:
-    """The addresses of a name or an IP literal in any spelling; none when there is no such host."""
-    loop = asyncio.get_running_loop()
-    try:
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
-        return []
-    return list(dict.fromkeys(str(address[0]) for *_, address in found))
-
-
-def _parse(url: str) -> httpcore.URL:
-    """`url` as it goes on the wire. Raises FetchError."""
-    try:
-        parts = urlsplit(url.strip())
-        return _wire_form(parts)
-    except ValueError:  # UnicodeError, which IDNA raises, is one
-        raise FetchError("the URL is not valid") from None
-
-
-def _join(url: str, location: str) -> str:
-    """Where `location`, which may be relative, leads from `url`. Raises FetchError."""
-    try:
-        return urljoin(url, location)
-    except ValueError:
-        raise FetchError("the URL is not valid") from None
-
-
-def _wire_form(parts: SplitResult) -> httpcore.URL:
-    if parts.scheme not in ("http", "https"):
-        raise FetchError("its URL must begin with http:// or https://")
-    if parts.username is not None or parts.password is not None:
-        raise FetchError("the URL must not hold a user name or password")
-    host = parts.hostname or ""
-    host = host if host.isascii() else host.encode("idna").decode()
-    if not _HOST.fullmatch(host):
-        raise FetchError("the URL is not valid")
-    target = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~")
-    if parts.query:
-        target += "?" + quote(parts.query, safe="/%:@!$&'()*+,;=~?")
-    return httpcore.URL(scheme=parts.scheme, host=host, port=parts.port, target=target)
 
 
 def _location(response: httpcore.Response) -> str:

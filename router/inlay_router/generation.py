@@ -10,6 +10,7 @@ from inlay_proto import generate_pb2 as pb
 from inlay_router.answer import Answer
 from inlay_router.batch_limits import BatchLimits
 from inlay_router.batcher import Batcher
+from inlay_router.convictions import Convictions, name_of_sequence
 from inlay_router.delivery import Delivery
 from inlay_router.errors import (
     GenerationFailed,
@@ -18,20 +19,23 @@ from inlay_router.errors import (
     ValidationError,
 )
 from inlay_router.hanging import connect, end_if_hung
-from inlay_router.links.link import Link, LinkLost, LinkRefused, PreparationRefused
+from inlay_router.links.link import Link, LinkLost, LinkRefused
 from inlay_router.observer import StepObserver, Unobserved
 from inlay_router.patience import Patience
+from inlay_router.preparations import Preparations
+from inlay_router.presence import Presence
+from inlay_router.quarantine import VERDICT
 from inlay_router.replica import Replica
 from inlay_router.request import GenerationRequest
+from inlay_router.seclusion import Seclusion
 from inlay_router.sequence import Sequence
+from inlay_router.snapshot import snapshot
 from inlay_router.stats import Stats
 from inlay_router.step_times import StepTimes
 from inlay_router.tokenizer import Tokenizer
 
 _logger = logging.getLogger(__name__)
 
-_NUM_PREPARATIONS_MAX = 5
-"""Attempts to prepare one prompt before it is blamed for the link that is lost each time."""
 _NUM_REPAIRS_MAX = 3
 """Times that features may be gone when a sequence joins, without a token between."""
 _RETRY_SECONDS_MAX = 2.0
@@ -63,7 +67,7 @@ class Generation:
         self._batcher = Batcher(self._limits, Replica())
         self.step_times = StepTimes()
         self._answers: dict[Sequence, Answer] = {}
-        self._ready = asyncio.Event()
+        self._presence = Presence()
         self.observer: StepObserver = Unobserved()
         """Told of every step; set it before the first request."""
         self._patience = Patience(step_timeout)
@@ -72,7 +76,18 @@ class Generation:
         self._num_connects = 0
         self._num_failures = 0  # of connections that brought no result, in a row
         self._has_died = False  # rather than refused us, when it was lost last
-        self._is_stopped = False
+        self._convictions = Convictions(clock)
+        self._seclusion = Seclusion(
+            num_steps=lambda: self._batcher.num_in_flight,
+            has_suspects=lambda: self._batcher.has_suspects,
+            on_change=self._has_work.set,
+        )
+        self._preparations = Preparations(
+            link=link,
+            seclusion=self._seclusion,
+            convictions=self._convictions,
+            presence=self._presence,
+        )
 
     async def start(self) -> pb.ModelFacts:
         """Connect, which takes as long as the model loads, and begin to run steps."""
@@ -82,8 +97,8 @@ class Generation:
 
     async def stop(self) -> None:
         """End every stream with IncompleteGeneration and close the link."""
-        self._is_stopped = True
-        self._ready.set()  # whoever waits for it sees the end
+        self._presence.end()
+        self._seclusion.close()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -95,39 +110,32 @@ class Generation:
     @property
     def is_ready(self) -> bool:
         """Whether the replica is connected now."""
-        return self._ready.is_set() and not self._is_stopped
+        return self._presence.is_here
 
     @property
     def stats(self) -> Stats:
         """A snapshot."""
-        batcher, counters = self._batcher, self._batcher.counters
-        return Stats(
-            num_waiting=batcher.num_waiting,
-            num_running=len(batcher.running),
-            num_blocks=batcher.pool.num_blocks,
-            num_blocks_used=batcher.pool.num_used,
-            num_blocks_idle=batcher.pool.num_idle,
-            num_steps=counters.num_steps,
-            num_tokens=counters.num_tokens,
-            num_preemptions=counters.num_preemptions,
-            num_prompt_tokens=counters.num_prompt_tokens,
-            num_cached_tokens=counters.num_cached_tokens,
-            num_reconnects=max(0, self._num_connects - 1),
-        )
+        return snapshot(self._batcher, num_reconnects=max(0, self._num_connects - 1))
 
     @asynccontextmanager
-    async def stream(self, request: GenerationRequest) -> AsyncIterator[Answer]:
-        """Tokens as they are chosen, then one Finish. Call it after `start`.
+    async def stream(
+        self, request: GenerationRequest, client_id: str = ""
+    ) -> AsyncIterator[Answer]:
+        """Tokens as they are chosen, then one Finish. Call it after `start`. `client_id` says whose
+        turn in the queue it takes.
 
         Entering raises Overloaded when the queue is full, ValidationError when the sequence can
-        never fit the KV pool, and IncompleteGeneration after `stop`. Iterating raises
+        never fit the KV pool, GenerationFailed when one like it stopped the shards, and
+        IncompleteGeneration after `stop`. Iterating raises
         GenerationFailed, ValidationError (the shard found the client at fault) or
         IncompleteGeneration. Leaving the context, also by cancellation, frees the sequence's
         blocks in the next step.
         """
-        if self._is_stopped:
+        if self._presence.is_over:
             raise IncompleteGeneration
-        answer = Answer(request, self.tokenizer, self._clock)
+        if self._convictions.holds(lambda: name_of_sequence(request)):
+            raise GenerationFailed(VERDICT)
+        answer = Answer(request, self.tokenizer, self._clock, client_id)
         self._batcher.add(answer.sequence)
         self._answers[answer.sequence] = answer
         self._has_work.set()
@@ -141,26 +149,15 @@ class Generation:
         """Prepare a prompt with images on every rank; waits out a restart of the shards.
 
         Raises ValidationError when the model's processor refuses it, and GenerationFailed when
-        the link is lost with it again and again.
+        it stops the shards.
         """
-        for num_failures in range(_NUM_PREPARATIONS_MAX):
-            await self._ready.wait()
-            if self._is_stopped:
-                raise IncompleteGeneration
-            try:
-                return await self._link.prepare(request)
-            except PreparationRefused as refusal:
-                raise ValidationError(str(refusal)) from refusal
-            except LinkLost as lost:
-                _logger.warning("a prompt could not be prepared: %s", lost)
-                await self._pause(num_failures)
-        raise GenerationFailed("its images could not be prepared")
+        return await self._preparations.run(request)
 
     async def _drive(self) -> None:
         """Run steps over the connection; when it is lost, over the next."""
         while True:
             try:
-                if not self._ready.is_set():
+                if not self.is_ready:
                     await self._connect()
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._send_steps())
@@ -173,9 +170,9 @@ class Generation:
                 _logger.error("the router is at fault, every stream ends", exc_info=broken)
                 self._abandon()
             self.observer.lost()
-            if self._is_stopped:  # a fault in the same moment hides the cancellation
+            if self._presence.is_over:  # a fault in the same moment hides the cancellation
                 return
-            self._ready.clear()
+            self._presence.go()
             self._num_failures += 1
 
     async def _connect(self) -> None:
@@ -201,7 +198,8 @@ class Generation:
         self._patience.reset()
         for delivery in self._batcher.reset(Replica.of(facts), has_died=self._has_died):
             self._deliver(delivery)
-        self._ready.set()
+        self._presence.come()
+        self._seclusion.ring()
 
     async def _pause(self, num_failures: int) -> None:
         await asyncio.sleep(
@@ -218,6 +216,8 @@ class Generation:
             await self._has_work.wait()
 
     def _next_step(self) -> pb.Step | None:
+        if not self._seclusion.admits_steps:
+            return None
         begun = time.perf_counter()
         step = self._batcher.next_step()
         if step is not None:
@@ -233,6 +233,7 @@ class Generation:
             begun = time.perf_counter()
             deliveries = self._batcher.settle(result)
             self._has_work.set()
+            self._seclusion.ring()
             spent = time.perf_counter() - begun
             await asyncio.sleep(0)  # The next step goes out before anyone reads about this one.
             begun = time.perf_counter()
@@ -265,6 +266,8 @@ class Generation:
             case pb.RowFailure.KIND_INVALID:
                 answer.fail(ValidationError(failure.message))
             case _:
+                if failure.message == VERDICT:
+                    self._convictions.add(name_of_sequence(answer.sequence.request))
                 answer.fail(GenerationFailed(failure.message))
 
     async def _repair(self, answer: Answer) -> None:
@@ -288,6 +291,7 @@ class Generation:
     def _drop(self, answer: Answer) -> None:
         self._batcher.cancel(answer.sequence)
         self._has_work.set()
+        self._seclusion.ring()
 
     def _abandon(self) -> None:
         self._batcher.clear()

@@ -1,18 +1,15 @@
-"""Checks an image as a client sent it: size, format, pixels from the header, then every byte."""
+"""Checks an image as a client sent it by its size and its header; nothing is decoded here."""
 
 import base64
 import binascii
 import hashlib
 from dataclasses import dataclass
-from io import BytesIO
 from threading import Lock
 from urllib.parse import unquote_to_bytes
 
-from inlay_grammars.cache import RecentlyUsed
 from inlay_proto import generate_pb2 as pb
 from inlay_router.errors import ValidationError
-
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+from inlay_router.image_header import read_size
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,32 +20,62 @@ class ImageLimits:
     """Of the encoded file."""
     max_pixels: int
     """Width times height."""
+    max_total_bytes: int = 64 * 1024 * 1024
+    """Of all encoded files of one prompt."""
+    max_total_pixels: int = 256 * 1024 * 1024
+    """Of all images of one prompt."""
+
+
+class ImageBudget:
+    """What is left for the images of one prompt. For any thread."""
+
+    def __init__(self, limits: ImageLimits) -> None:
+        self._limits = limits
+        self._num_bytes = 0
+        self._num_pixels = 0
+        self._lock = Lock()
+
+    def __repr__(self) -> str:
+        return f"ImageBudget({self._num_bytes} bytes and {self._num_pixels} pixels spent)"
+
+    def spend_bytes(self, num_bytes: int) -> None:
+        """More of an encoded image has come. Raises ValidationError when all is spent."""
+        with self._lock:
+            self._num_bytes += num_bytes
+        _check_sum("bytes", self._num_bytes, self._limits.max_total_bytes)
+
+    def spend_pixels(self, num_pixels: int) -> None:
+        """An image will be decoded. Raises ValidationError when all is spent."""
+        with self._lock:
+            self._num_pixels += num_pixels
+        _check_sum("pixels", self._num_pixels, self._limits.max_total_pixels)
+
+
+def _check_sum(unit: str, number: int, most: int) -> None:
+    if number > most:
+        raise ValidationError(
+            f"the images of a prompt may have {most} {unit} together. Given: at least {number}"
+        )
 
 
 class ImageCheck:
-    """Checks images; one that passed not again, as long as it is remembered. For any thread."""
+    """Checks images. For any thread."""
 
-    def __init__(self, limits: ImageLimits, *, max_remembered: int = 4096) -> None:
+    def __init__(self, limits: ImageLimits) -> None:
         self.limits = limits
-        self._passed: RecentlyUsed[bool] = RecentlyUsed(max_remembered)
-        self._lock = Lock()
 
-    def check(self, data: bytes) -> pb.Image:
-        """An image that decodes completely, with its digest. Of several frames the first counts.
+    def check(self, data: bytes, budget: ImageBudget | None = None) -> pb.Image:
+        """An image of an allowed format and size, with its digest. Whether it can be decoded is
+        found out by the shards' image workers, whose memory is limited.
 
-        Takes the time of decoding: call it from a thread. Raises ValidationError.
+        Takes the time of hashing: call it from a thread. Raises ValidationError.
         """
         check_size(len(data), self.limits)
-        digest = hashlib.sha256(data).digest()
-        if not self._has_passed(digest):
-            _decode(data, self.limits)
-            with self._lock:
-                self._passed.put(digest, True)
-        return pb.Image(data=data, digest=digest)
-
-    def _has_passed(self, digest: bytes) -> bool:
-        with self._lock:
-            return self._passed.get(digest) is not None
+        width, height = read_size(data)
+        _check_pixels(width, height, self.limits)
+        if budget is not None:
+            budget.spend_pixels(width * height)
+        return pb.Image(data=data, digest=hashlib.sha256(data).digest())
 
 
 def check_size(num_bytes: int, limits: ImageLimits) -> None:
@@ -84,30 +111,6 @@ def _read_base64(text: bytes) -> bytes:
         ) from None
 
 
-def _decode(data: bytes, limits: ImageLimits) -> None:
-    # Here, so that a router without images never loads it.
-    from PIL import Image, UnidentifiedImageError
-
-    # Our own limit takes the place of Pillow's, which warns first and refuses at twice the size.
-    Image.MAX_IMAGE_PIXELS = None
-    try:
-        with Image.open(BytesIO(data), formats=FORMATS) as image:
-            _check_pixels(image.width, image.height, limits)
-            # A JPEG at an eighth of its size still reads every byte, for a fraction of the memory.
-            image.draft(None, (1, 1))
-            image.load()
-    except ValidationError:
-        raise
-    except UnidentifiedImageError:
-        raise ValidationError(
-            f"invalid image: not one of {', '.join(FORMATS)} ({len(data)} bytes)"
-        ) from None
-    except Exception as error:
-        # Pillow's readers raise whatever their parsing meets: OSError, SyntaxError, ValueError,
-        # struct.error, EOFError, OverflowError and more.
-        raise ValidationError(f"invalid image: {_words(error)}") from None
-
-
 def _check_pixels(width: int, height: int, limits: ImageLimits) -> None:
     if width * height > limits.max_pixels:
         raise ValidationError(
@@ -115,9 +118,3 @@ def _check_pixels(width: int, height: int, limits: ImageLimits) -> None:
         )
     if width < 1 or height < 1:
         raise ValidationError(f"invalid image: {width}x{height} has no pixels")
-
-
-def _words(error: Exception) -> str:
-    text = str(error)
-    is_speakable = isinstance(error, (OSError, SyntaxError, ValueError)) and "\n" not in text
-    return text[:200] if text and is_speakable else "it is damaged"

@@ -95,6 +95,21 @@ class Pace:
         self._token_seconds = _mixed(known, news, weight)
 
 
+class Unpaced:
+    """Takes no account of running streams: for batches that nobody reads before their end."""
+
+    def __init__(self, max_prefill_tokens: int) -> None:
+        self.max_prefill_tokens = max_prefill_tokens
+        """Of any step."""
+
+    def num_prefill_tokens(self, num_decoding: int, *, is_burst: bool = False) -> int:
+        """All that a step may compute."""
+        return self.max_prefill_tokens
+
+    def note(self, *, num_decoding: int, num_prefill_tokens: int, seconds: float) -> None:
+        """Nothing is learnt."""
+
+
 def _mixed(known: float, news: float, weight: float) -> float:
     return known + weight * (news - known)
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from inlay_proto import generate_pb2 as pb
@@ -14,8 +15,16 @@ from inlay_router.config import Limits
 from inlay_router.errors import ValidationError
 from inlay_router.fetch import Fetcher
 from inlay_router.generation import Generation
+from inlay_router.image_embeds import (
+    EMBEDS_REFUSED,
+    EmbedsLimits,
+    EmbedsPiece,
+    SeenPiece,
+    is_embeds_uri,
+    read_image_embeds,
+)
 from inlay_router.image_metrics import ImageMetrics
-from inlay_router.images import ImageCheck, read_data_uri
+from inlay_router.images import ImageBudget, ImageCheck, read_data_uri
 from inlay_router.local_images import read_local_image
 from inlay_router.markdown import ImagePiece, TextPiece, split
 from inlay_router.request import ImagePlace, Prompt
@@ -41,6 +50,8 @@ class PromptReader:
     image_metrics: ImageMetrics
     local_images: Path | None = None
     """Folder that `file:` URLs may read from; None for no such URLs."""
+    has_image_embeds: bool = False
+    """Whether the data of a data URI may be embeddings."""
 
     async def read(self, inputs: str, *, truncate: int | None = None) -> Prompt:
         """The prompt for `inputs`; of a longer one the last `truncate` tokens.
@@ -56,7 +67,7 @@ class PromptReader:
                 has_local_images=self.local_images is not None,
             )
         if not any(isinstance(piece, ImagePiece) for piece in pieces):
-            return await self._read_text(inputs, truncate)
+            return await self.read_text(inputs, truncate=truncate)
         prompt = await self.read_pieces(pieces)
         num_tokens = len(prompt.token_ids)
         if truncate is None or num_tokens <= truncate:
@@ -64,14 +75,20 @@ class PromptReader:
         return await self._cut(prompt, num_tokens - truncate)
 
     async def read_pieces(
-        self, pieces: Sequence[TextPiece | ImagePiece], *, add_special_tokens: bool = True
+        self, pieces: Sequence[TextPiece | SeenPiece], *, add_special_tokens: bool = True
     ) -> Prompt:
-        """The prompt of texts and one or more images.
+        """The prompt of texts and one or more images, or embeddings in their stead.
 
         Raises ValidationError for an image that cannot be had or used.
         """
         self._check_length(sum(len(p.text) for p in pieces if isinstance(p, TextPiece)))
-        chunks = await together(self._chunk(piece) for piece in pieces)
+        budget = ImageBudget(self.image_check.limits)
+        chunks = list(chain(*await together(self._chunks(piece, budget) for piece in pieces)))
+        num_images = sum(chunk.WhichOneof("content") != "text" for chunk in chunks)
+        if num_images > self.limits.max_images:
+            raise ValidationError(
+                f"a prompt may hold up to {self.limits.max_images} images. Given: {num_images}"
+            )
         return await self._prepare(
             pb.PrepareRequest(chunks=chunks, add_special_tokens=add_special_tokens)
         )
@@ -86,7 +103,8 @@ class PromptReader:
         loop = asyncio.get_running_loop()
         return Prompt(token_ids=tuple(await loop.run_in_executor(self.executor, encode)))
 
-    async def _read_text(self, text: str, truncate: int | None) -> Prompt:
+    async def read_text(self, text: str, *, truncate: int | None = None) -> Prompt:
+        """The prompt of a text without images; of a longer one the last `truncate` tokens."""
         if truncate is None:
             self._check_length(len(text))
             return Prompt(token_ids=tuple(await self._tokenise(text)))
@@ -144,19 +162,41 @@ class PromptReader:
             f"Given: {len(prompt.token_ids) - num_cut}"
         )
 
-    async def _chunk(self, piece: TextPiece | ImagePiece) -> pb.Chunk:
+    async def _chunks(self, piece: TextPiece | SeenPiece, budget: ImageBudget) -> list[pb.Chunk]:
         if isinstance(piece, TextPiece):
-            return pb.Chunk(text=piece.text)
+            return [pb.Chunk(text=piece.text)]
+        if isinstance(piece, ImagePiece) and not is_embeds_uri(piece.url):
+            return [await self._image(piece, budget)]
+        loop = asyncio.get_running_loop()
+        found = await loop.run_in_executor(self.executor, self._embeds, piece)
+        return [pb.Chunk(embeds=embeds) for embeds in found]
+
+    def _embeds(self, piece: SeenPiece) -> list[pb.ImageEmbeds]:
+        if isinstance(piece, ImagePiece):
+            if not self.has_image_embeds:
+                raise ValidationError(EMBEDS_REFUSED)
+            piece = EmbedsPiece(read_data_uri(piece.url))
+        limits = EmbedsLimits(
+            max_bytes=self.image_check.limits.max_bytes,
+            max_images=self.limits.max_images,
+            max_tokens=self.limits.max_input_tokens,
+        )
+        return read_image_embeds(piece, limits)
+
+    async def _image(self, piece: ImagePiece, budget: ImageBudget) -> pb.Chunk:
         loop = asyncio.get_running_loop()
         scheme = piece.url[:5].lower()
         if scheme == "data:":
             data = await loop.run_in_executor(self.executor, read_data_uri, piece.url)
+            budget.spend_bytes(len(data))
         elif scheme == local_images.SCHEME and self.local_images is not None:
             read = partial(read_local_image, piece.url, self.local_images, self.image_check.limits)
             data = await loop.run_in_executor(self.executor, read)
+            budget.spend_bytes(len(data))
         else:
             with self.image_metrics.fetch.time():
-                data = await self.fetcher.fetch(piece.url)
+                data = await self.fetcher.fetch(piece.url, budget)
+        check = partial(self.image_check.check, data, budget)
         with self.image_metrics.check.time():
-            image = await loop.run_in_executor(self.executor, self.image_check.check, data)
+            image = await loop.run_in_executor(self.executor, check)
         return pb.Chunk(image=image)

@@ -6,6 +6,9 @@ from inlay_router.sequence import Sequence, State
 
 _NUM_DEATHS_OF_A_SUSPECT = 2
 
+VERDICT = "it stops the shard"
+"""What is said to the client of a culprit."""
+
 
 class Quarantine:
     """Sequences that were in a step at two deaths of the replica, with no progress between.

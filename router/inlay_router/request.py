@@ -42,10 +42,16 @@ class GenerationRequest:
     sampling: pb.Sampling = field(default_factory=pb.Sampling)
     grammar: pb.Grammar | None = None
     """Accepted by the compile pool."""
+    finishing: pb.Finishing | None = None
+    """How the answer is completed within `max_new_tokens`; None if it is cut off there."""
     stop: tuple[str, ...] = ()
     """Non-empty strings; the answer ends right behind the first that it contains."""
+    stop_token_ids: frozenset[int] = frozenset()
+    """The answer ends with the first of these, beside the model's own end tokens."""
     top_n_tokens: int = 0
     wants_prompt_logprobs: bool = False
+    wants_logits: bool = False
+    """Whether tokens carry the model's logits; for programs that hold the engine, not for HTTP."""
 
 
 class FinishReason(StrEnum):
@@ -67,6 +73,9 @@ class Token(Struct, frozen=True, kw_only=True, gc=False):
     is_special: bool
     top_tokens: tuple["TopToken", ...] = ()
     """Most likely first; empty unless asked for."""
+    logits: bytes = b""
+    """The model's, float32 (vocab_size,), before anything changes them; empty unless asked for, and
+    for a token that followed from a grammar."""
 
 
 class TopToken(Struct, frozen=True, kw_only=True, gc=False):
@@ -89,6 +98,8 @@ class Finish:
     """One a prompt token, None for the first; empty unless asked for."""
     num_cached_tokens: int = 0
     """Prompt tokens that had been computed before, for this prompt or another with its prefix."""
+    is_shortened: bool = False
+    """Whether tokens were changed so that the answer, which a grammar constrains, ends in time."""
     queue_seconds: float = 0.0
     """From submission to the first step."""
     inference_seconds: float = 0.0

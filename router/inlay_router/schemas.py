@@ -4,14 +4,16 @@ Requests: unknown keys are refused with their name, so that nothing a client ask
 ignored; null means absent for every key. Answers: the order of the fields is the order of the keys.
 """
 
-from msgspec import UNSET, Raw, Struct, UnsetType
+from msgspec import UNSET, Raw, Struct, UnsetType, field
 
 
 class GrammarBody(Struct, frozen=True):
-    """`{"type": "json" | "json_object" | "json_schema" | "regex", "value": …}`."""
+    """`{"type": "json" | "json_schema" | "regex" | "choice" | "grammar", "value": …}`, or
+    `{"type": "json_object"}`, which may have a `value` as `json`."""
 
     type: str
-    value: Raw
+    value: Raw = field(default_factory=Raw)
+    """Empty if it is absent."""
 
 
 class GenerateParameters(Struct, frozen=True, forbid_unknown_fields=True):
@@ -38,6 +40,8 @@ class GenerateParameters(Struct, frozen=True, forbid_unknown_fields=True):
     top_n_tokens: int | None = None
     grammar: GrammarBody | None = None
     adapter_id: str | None = None
+    max_time: float | None = None
+    """Seconds that the request may take from receipt to its last byte; not one of TGI's."""
 
 
 class GenerateBody(Struct, frozen=True, forbid_unknown_fields=True):
@@ -50,6 +54,11 @@ class GenerateBody(Struct, frozen=True, forbid_unknown_fields=True):
     """Without effect: the server has one model."""
     options: dict[str, Raw] | None = None
     """Without effect: how the Hub's own API should cache and wait."""
+
+    @property
+    def max_time(self) -> float | None:
+        """Of the parameters, if there are any."""
+        return None if self.parameters is None else self.parameters.max_time
 
 
 class TokenBody(Struct, frozen=True):
@@ -79,6 +88,8 @@ class SequenceBody(Struct, frozen=True):
     prefill: list[PrefillTokenBody]
     tokens: list[TokenBody]
     top_tokens: list[list[TokenBody]] | UnsetType = UNSET
+    grammar_shortened: bool | UnsetType = UNSET
+    """As in `DetailsBody`."""
 
 
 class DetailsBody(Struct, frozen=True):
@@ -93,6 +104,9 @@ class DetailsBody(Struct, frozen=True):
     top_tokens: list[list[TokenBody]] | UnsetType = UNSET
     cached_tokens: int | UnsetType = UNSET
     """Tokens of the prompt found in the prefix cache; not in TGI's answers, and left out if 0."""
+    grammar_shortened: bool | UnsetType = UNSET
+    """True when tokens were changed so that the answer is complete within `max_new_tokens`; not in
+    TGI's answers, and left out otherwise."""
 
 
 class GenerateAnswer(Struct, frozen=True):
@@ -111,6 +125,9 @@ class StreamDetailsBody(Struct, frozen=True):
     input_length: int
     cached_tokens: int | UnsetType = UNSET
     """Tokens of the prompt found in the prefix cache; not in TGI's answers, and left out if 0."""
+    grammar_shortened: bool | UnsetType = UNSET
+    """True when tokens were changed so that the answer is complete within `max_new_tokens`; not in
+    TGI's answers, and left out otherwise."""
 
 
 class StreamEvent(Struct, frozen=True, kw_only=True):

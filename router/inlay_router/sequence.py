@@ -40,6 +40,8 @@ class Sequence:
     """Prompt and answer when `max_new_tokens` are reached."""
     token_ids: "array[int]"
     """Prompt, then the answer as far as results are back; 4 bytes each."""
+    client_id: str = ""
+    """Whose turn in the queue it takes."""
     state: State = State.OUTSIDE
     arrival_step: int = 0
     """Steps that had been sent when it was added."""
@@ -51,6 +53,8 @@ class Sequence:
     """Names of its full blocks by content, as far as they were needed; the prefix cache sets it."""
     num_published: int = 0
     """Blocks at the front that others can find."""
+    has_shortened: bool = False
+    """Whether a shard ever changed a token so that the answer ends in time."""
     has_run: bool = False
     """Whether it ever joined."""
     num_cached_tokens: int = 0
@@ -65,7 +69,7 @@ class Sequence:
     """Times that the replica died in a step with this sequence since `num_reached` last grew."""
 
     @classmethod
-    def of(cls, request: GenerationRequest) -> Self:
+    def of(cls, request: GenerationRequest, client_id: str = "") -> Self:
         """A sequence that has not begun."""
         token_ids = array("I", request.prompt.token_ids)
         return cls(
@@ -73,6 +77,7 @@ class Sequence:
             num_prompt_tokens=len(token_ids),
             num_tokens_max=len(token_ids) + request.max_new_tokens,
             token_ids=token_ids,
+            client_id=client_id,
         )
 
     @property
@@ -131,7 +136,7 @@ class Sequence:
     def to_message(self) -> pb.Sequence:
         """What a shard must learn so that it can run on from here."""
         request = self.request
-        return pb.Sequence(
+        message = pb.Sequence(
             sequence_id=self.sequence_id,
             token_ids=self.token_ids,
             num_prompt_tokens=self.num_prompt_tokens,
@@ -141,8 +146,13 @@ class Sequence:
             grammar=request.grammar,
             top_n_tokens=request.top_n_tokens,
             prompt_logprobs=request.wants_prompt_logprobs,
+            logits=request.wants_logits,
             num_cached_tokens=self.num_computed,
         )
+        if request.finishing is not None:
+            message.finishing.CopyFrom(request.finishing)
+            message.finishing.has_shortened = self.has_shortened
+        return message
 
     def __repr__(self) -> str:
         return (

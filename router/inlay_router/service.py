@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from inlay_grammars.pool import CompilePool
 from inlay_proto import generate_pb2 as pb
 from inlay_router.admission import Admission
+from inlay_router.byte_budget import ByteBudget
 from inlay_router.chat.admission import ChatAdmission
 from inlay_router.chat.contents import ContentRules
 from inlay_router.chat.prompts import ChatPrompts
@@ -20,6 +21,7 @@ from inlay_router.fetch import Fetcher, FetchLimits
 from inlay_router.generation import Generation
 from inlay_router.image_metrics import ImageMetrics
 from inlay_router.images import ImageCheck, ImageLimits
+from inlay_router.load_metrics import watch_load
 from inlay_router.metrics import Metrics
 from inlay_router.permits import Permits
 from inlay_router.prompt import PromptReader
@@ -41,6 +43,8 @@ class Service:
     admission: Admission
     chats: ChatAdmission
     permits: Permits
+    body_bytes: ByteBudget
+    """Of the bodies of all calls."""
     metrics: Metrics
     traces: Traces | None
     """None when nobody collects them."""
@@ -61,7 +65,12 @@ async def serving(
     Raises ConfigError when the limits do not fit the model.
     """
     limits = Limits.of(config, generation.facts)
-    image_limits = ImageLimits(max_bytes=config.max_image_bytes, max_pixels=config.max_image_pixels)
+    image_limits = ImageLimits(
+        max_bytes=config.max_image_bytes,
+        max_pixels=config.max_image_pixels,
+        max_total_bytes=config.max_total_image_bytes,
+        max_total_pixels=config.max_total_image_pixels,
+    )
     fetch_limits = FetchLimits(
         image=image_limits,
         timeout=config.image_timeout,
@@ -84,6 +93,7 @@ async def serving(
             image_check=ImageCheck(image_limits),
             image_metrics=ImageMetrics(metrics.registry),
             local_images=config.allowed_local_images,
+            has_image_embeds=config.has_image_embeds,
         )
         admission = Admission(
             limits=limits,
@@ -91,13 +101,17 @@ async def serving(
             grammars=grammars,
             grammar_seconds=metrics.grammar,
         )
+        permits = Permits(config.max_concurrent_requests)
+        body_bytes = ByteBudget(config.max_body_bytes)
+        watch_load(metrics.registry, permits, body_bytes)
         yield Service(
             config=config,
             limits=limits,
             generation=generation,
             admission=admission,
             chats=_chats(config, generation, admission),
-            permits=Permits(config.max_concurrent_requests),
+            permits=permits,
+            body_bytes=body_bytes,
             metrics=metrics,
             traces=await _traces(config, resources),
         )
@@ -109,6 +123,7 @@ def _chats(config: RouterConfig, generation: Generation, admission: Admission) -
         max_images=admission.limits.max_images,
         has_markdown=config.has_chat_markdown_images,
         has_local_images=config.allowed_local_images is not None,
+        has_image_embeds=config.has_image_embeds,
     )
     return ChatAdmission(
         admission=admission,

@@ -18,6 +18,9 @@ NUM_SEEDS = 1 << 64
 _MAX_BIASES = 300
 """Tokens that `logit_bias` may name, as many as OpenAI allows; each is read in every step."""
 
+_MAX_STOP_CHARACTERS = 4096
+"""Of one string in `stop`; the end of the answer is compared with each after every token."""
+
 _MIN_TEMPERATURE = 1e-5
 """Below, the most likely token is as good as certain, and quotients overflow."""
 
@@ -216,6 +219,11 @@ def _stop(asked: GenerateParameters, limits: Limits) -> tuple[str, ...]:
         f"`stop` supports up to {limits.max_stop_sequences} stop sequences. Given: {len(stop)}",
     )
     _check("" not in stop, "`stop` cannot hold an empty string")
+    longest = max(map(len, stop), default=0)
+    _check(
+        longest <= _MAX_STOP_CHARACTERS,
+        f"a string of `stop` may have up to {_MAX_STOP_CHARACTERS} characters. Given: {longest}",
+    )
     return stop
 
 

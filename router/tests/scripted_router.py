@@ -28,6 +28,8 @@ class Exchange:
     path: str
     body: bytes
     method: str = "POST"
+    host: str = "test"
+    """Address of the client."""
     headers: list[tuple[bytes, bytes]] = field(
         default_factory=lambda: [(b"content-type", b"application/json")]
     )
@@ -52,7 +54,7 @@ class Exchange:
             "scheme": "http",
             "headers": self.headers,
             "server": ("test", 80),
-            "client": ("test", 1),
+            "client": (self.host, 1),
         }
         await self.app(scope, self._inbox.get, self.send)
 

@@ -7,7 +7,8 @@ import httpcore
 import pytest
 
 from inlay_router.addresses import is_public
-from inlay_router.fetch import CheckedBackend, FetchError
+from inlay_router.checked_backend import CheckedBackend
+from inlay_router.image_urls import FetchError
 
 PRIVATE = [
     "0.0.0.0",

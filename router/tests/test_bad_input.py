@@ -7,6 +7,7 @@ import pytest
 from scripted_router import serve
 
 from inlay_grammars.spec import GrammarError, GrammarSpec
+from inlay_grammars.verdict import Verdict
 from inlay_router.links.scripted_shard import spell
 
 CASES = [
@@ -58,9 +59,10 @@ CASES = [
 class Pool:
     """Refuses one grammar."""
 
-    async def check(self, spec: GrammarSpec) -> None:
+    async def check(self, spec: GrammarSpec) -> Verdict:
         if spec.value == "(":
             raise GrammarError("the regex is not closed")
+        return Verdict()
 
 
 @pytest.mark.parametrize("path", ["/generate", "/generate_stream", "/"])

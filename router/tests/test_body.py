@@ -8,7 +8,7 @@ import pytest
 from scripted_router import serve
 from starlette.requests import Request
 
-from inlay_router.api.body import parse, read_body
+from inlay_router.api.body import MAX_CONTAINERS, MAX_VALUES, parse, read_body
 from inlay_router.errors import BadRequest, BodyTooSlow, ValidationError
 from inlay_router.schemas import GenerateBody
 
@@ -52,7 +52,7 @@ from inlay_router.schemas import GenerateBody
             "`parameters.temperature`: number out of range.",
         ),
         (b'{"inputs":1,"x":nonsense', "`inputs`: expected `str`, got `int`."),
-        (b'{"inputs":1,"x":' + b"[" * 100_000, "`inputs`: expected `str`, got `int`."),
+        (b'{"inputs":1,"x":' + b"[" * 10_000, "`inputs`: expected `str`, got `int`."),
     ],
 )
 def test_a_wrong_type_is_named_with_its_path(body: Any, sentence: str) -> None:
@@ -73,7 +73,7 @@ def test_a_wrong_type_is_named_with_its_path(body: Any, sentence: str) -> None:
         b'{"inputs":"\\ud800\\u0041"}',
         b'\xef\xbb\xbf{"inputs":"x"}',
         b'{"inputs":"x","y":NaN}',
-        b'{"inputs":"x","y":' + b"[" * 100_000,
+        b'{"inputs":"x","y":' + b"[" * 10_000,
         "{'inputs': 'x'}".encode("utf-16"),
     ],
 )
@@ -153,3 +153,16 @@ def test_a_body_that_does_not_end_is_a_408() -> None:
     with pytest.raises(BodyTooSlow, match="must arrive within 0.01 seconds") as caught:
         asyncio.run(reading)
     assert caught.value.status == 408
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b'{"inputs":"x","options":{"a":[' + b"[]," * MAX_CONTAINERS, "100000 arrays and objects"),
+        (b'{"inputs":"' + b"{" * (MAX_CONTAINERS + 1), "100000 arrays and objects"),
+        (b'{"inputs":"x","parameters":{"stop":[' + b"0," * MAX_VALUES, "1000000 values"),
+    ],
+)
+def test_more_values_than_anybody_needs_are_refused_unread(body: Any, words: str) -> None:
+    with pytest.raises(ValidationError, match=f"the body may hold up to {words}. Given: "):
+        parse(body, GenerateBody)

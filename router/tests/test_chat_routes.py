@@ -9,6 +9,7 @@ import pytest
 from scripted_router import serve
 
 from inlay_grammars.spec import GrammarSpec
+from inlay_grammars.verdict import Verdict
 from inlay_proto import generate_pb2 as pb
 from inlay_router.links.scripted_shard import Choose, scripted_facts, spell
 
@@ -42,9 +43,10 @@ class Grammars:
     def __init__(self) -> None:
         self.specs: list[GrammarSpec] = []
 
-    async def check(self, spec: GrammarSpec) -> None:
+    async def check(self, spec: GrammarSpec) -> Verdict:
         """See CompilePool."""
         self.specs.append(spec)
+        return Verdict()
 
 
 def post(

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from scripted_router import Edge, eventually, serve
 
+from inlay_grammars.verdict import Verdict
+from inlay_router.batch_limits import BatchLimits
 from inlay_router.errors import ValidationError
 from inlay_router.generation import Generation
 from inlay_router.links.scripted_shard import scripted_facts, spell
@@ -40,8 +42,9 @@ class Hanging:
 class Accepting:
     """Every grammar is well."""
 
-    async def check(self, *_: object) -> None:
+    async def check(self, *_: object) -> Verdict:
         """See CompilePool."""
+        return Verdict()
 
 
 def is_idle(edge: Edge) -> bool:
@@ -111,6 +114,48 @@ def test_while_the_model_is_away(path: str) -> None:
             call.leave()
             await call.task
             assert is_idle(edge)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_while_it_waits_behind_others(path: str) -> None:
+    async def scenario() -> None:
+        async with serve(spell("a" * 900), limits=BatchLimits(max_batch_size=1)) as edge:
+            first = edge.open("/generate_stream", {"inputs": "x"})
+            await first.until_sent(2)
+            call = edge.open(path, {"inputs": "x", "stream": True})
+            await eventually(lambda: edge.generation.stats.num_waiting == 1)
+            call.leave()
+            await call.task
+            assert edge.generation.stats.num_waiting == 0
+            first.leave()
+            await first.task
+            assert is_idle(edge)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_in_the_midst_of_its_prefill(path: str) -> None:
+    limits = BatchLimits(max_batch_prefill_tokens=16, max_steps_in_flight=1)
+
+    async def scenario() -> None:
+        async with serve(limits=limits) as edge:
+            call = edge.open(path, {"inputs": "x" * 200, "stream": True})
+            await eventually(lambda: edge.generation.stats.num_steps == 3)
+            await edge.link.pause()
+            stats = edge.generation.stats
+            assert (stats.num_tokens, stats.num_running) == (0, 1)
+            assert stats.num_blocks_used > 0
+            call.leave()
+            await call.task
+            assert is_idle(edge), "before any other step"
+            num_steps = edge.generation.stats.num_steps
+            await edge.link.resume()
+            await edge.open("/generate", {"inputs": "y"}).task
+            assert not edge.link.steps[num_steps - 1].leaving_ids
+            assert edge.link.steps[num_steps].leaving_ids, "the shard is told with the next step"
 
     asyncio.run(scenario())
 
@@ -207,13 +252,13 @@ def test_one_of_two_sequences_that_fails_ends_the_other(monkeypatch: pytest.Monk
     num_streams = 0
 
     def stream(
-        self: Generation, request: GenerationRequest
+        self: Generation, request: GenerationRequest, client_id: str
     ) -> AbstractAsyncContextManager[AsyncIterator[Token | Finish]]:
         nonlocal num_streams
         num_streams += 1
         if num_streams == 2:
             raise ValidationError("the second cannot be")
-        return original(self, request)
+        return original(self, request, client_id)
 
     async def scenario() -> None:
         async with serve() as edge:
@@ -238,5 +283,30 @@ def test_a_neighbour_does_not_notice() -> None:
             await asyncio.gather(*(call.task for call in calls))
             assert calls[0].text.count(b"data: ") == 201
             assert b"a" * 200 in calls[0].text
+
+    asyncio.run(scenario())
+
+
+def test_a_slow_reader_slows_nobody_and_misses_nothing() -> None:
+    async def scenario() -> None:
+        async with serve(spell("a" * 200)) as edge:
+            slow = edge.open("/generate_stream", {"inputs": "x"})
+            original, reads = slow.send, asyncio.Event()
+
+            async def send(message: Any) -> None:
+                if message["type"] == "http.response.body":
+                    await reads.wait()
+                await original(message)
+
+            slow.send = send  # type: ignore[method-assign]
+            others = [edge.open("/generate_stream", {"inputs": "x" * n}) for n in range(1, 5)]
+            await asyncio.gather(*(call.task for call in others))
+            assert all(call.text.count(b"data: ") == 201 for call in others)
+            await eventually(lambda: edge.generation.stats.num_blocks_used == 0)
+            assert len(slow.sent) == 1, "nothing but the head"
+            reads.set()
+            await slow.task
+            assert slow.text.count(b"data: ") == 201
+            assert is_idle(edge)
 
     asyncio.run(scenario())

@@ -1,6 +1,7 @@
 """Fetching images from a server that misbehaves in every way."""
 
 import asyncio
+import gzip
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -11,7 +12,8 @@ import pytest
 import trustme
 
 from inlay_router.errors import ValidationError
-from inlay_router.fetch import Fetcher, FetchError, FetchLimits
+from inlay_router.fetch import Fetcher, FetchLimits
+from inlay_router.image_urls import FetchError
 from inlay_router.images import ImageLimits
 
 LIMITS = FetchLimits(
@@ -169,6 +171,39 @@ def test_nobody_at_the_address() -> None:
         asyncio.run(scenario())
 
 
+def test_a_body_that_unpacks_to_much_more_stays_packed() -> None:
+    packed = gzip.compress(bytes(500_000))
+    response = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%b"
+    assert fetch(saying(response % (len(packed), packed))) == packed
+
+
+def test_what_comes_behind_the_declared_length_is_not_read() -> None:
+    response = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nimage" + b"x" * 5000
+    assert fetch(saying(response)) == b"image"
+
+
+@pytest.mark.parametrize("length", [b"-1", b"1e3", b"9" * 400, b"5, 6", b"0x10", b"\xb2"])
+def test_a_declared_length_that_is_none_is_refused(length: bytes) -> None:
+    words = refusal(saying(b"HTTP/1.1 200 OK\r\nContent-Length: %b\r\n\r\nimage" % length))
+    assert "does not speak HTTP" in words or "exceeds maximum allowed size" in words
+
+
+@pytest.mark.parametrize("line", [b"HTTP/1.1 103 Hints\r\n\r\n", b"X: y\r\n", b"x" * 1000])
+def test_a_head_that_never_ends_is_given_up(line: bytes) -> None:
+    async def answer(head: bytes, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"" if line.startswith(b"HTTP") else b"HTTP/1.1 200 OK\r\n")
+        while not writer.is_closing():
+            writer.write(line)
+            await writer.drain()
+
+    limits = FetchLimits(image=LIMITS.image, has_private_addresses=True, timeout=0.2)
+    words = refusal(answer, limits=limits)
+    assert words.removeprefix("Could not fetch image: ") in (
+        "it took longer than 0.2 seconds",
+        "the server does not speak HTTP",
+    )
+
+
 def redirect(location: bytes, status: int = 302) -> bytes:
     return b"HTTP/1.1 %d Moved\r\nLocation: %b\r\nContent-Length: 0\r\n\r\n" % (status, location)
 
@@ -316,7 +351,9 @@ def test_only_the_hosts_that_the_operator_named(
     async def getaddrinfo(loop: object, host: str, port: int, **options: Any) -> list[Any]:
         return [(2, 1, 6, "", ("127.0.0.1", port))]
 
-    monkeypatch.setattr("inlay_router.fetch.asyncio.BaseEventLoop.getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(
+        "inlay_router.checked_backend.asyncio.BaseEventLoop.getaddrinfo", getaddrinfo
+    )
     limits = FetchLimits(
         image=LIMITS.image,
         has_private_addresses=True,
@@ -369,7 +406,10 @@ def test_a_slow_host_takes_no_more_than_its_places() -> None:
     assert asyncio.run(scenario()) == b"x"
 
 
-def fetch_over_tls(name_in_certificate: str, *, is_trusted: bool) -> bytes:
+IMAGE = saying(ok(b"image"))
+
+
+def fetch_over_tls(name_in_certificate: str, *, is_trusted: bool, answer: Answer = IMAGE) -> bytes:
     authority = trustme.CA()
     server_tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(name_in_certificate).configure_cert(server_tls)
@@ -379,7 +419,7 @@ def fetch_over_tls(name_in_certificate: str, *, is_trusted: bool) -> bytes:
 
     async def scenario() -> bytes:
         async with (
-            web(saying(ok(b"image")), server_tls) as url,
+            web(answer, server_tls) as url,
             Fetcher(LIMITS, ssl_context=client_tls) as fetcher,
         ):
             return await fetcher.fetch(url)
@@ -395,3 +435,17 @@ def test_https_with_a_certificate_for_the_host() -> None:
 def test_https_with_another_certificate_is_refused(name: str, is_trusted: bool) -> None:
     with pytest.raises(FetchError, match="the connection failed"):
         fetch_over_tls(name, is_trusted=is_trusted)
+
+
+def test_a_redirect_that_gives_up_encryption_is_refused() -> None:
+    with pytest.raises(FetchError, match="redirects from https:// to http://"):
+        answer = saying(redirect(b"http://127.0.0.1/a.png"))
+        fetch_over_tls("127.0.0.1", is_trusted=True, answer=answer)
+
+
+def test_a_redirect_within_https_is_followed() -> None:
+    async def answer(head: bytes, writer: asyncio.StreamWriter) -> None:
+        is_first = head.startswith(b"GET / ")
+        writer.write(redirect(b"/b.png") if is_first else ok(head.split()[1]))
+
+    assert fetch_over_tls("127.0.0.1", is_trusted=True, answer=answer) == b"/b.png"

@@ -28,13 +28,15 @@ class Arrival:
     num_prompt_tokens: int
     max_new_tokens: int
     has_image: bool
+    client_id: str = ""
 
     def sequence(self, number: int) -> Sequence:
         token_ids = (number, *range(1, self.num_prompt_tokens))
         place = ImagePlace(start=1, end=self.num_prompt_tokens, digest=bytes([number % 3]))
         has_image = self.has_image and self.num_prompt_tokens > 2
         prompt = Prompt(token_ids=token_ids, places=(place,) if has_image else ())
-        return Sequence.of(GenerationRequest(prompt=prompt, max_new_tokens=self.max_new_tokens))
+        request = GenerationRequest(prompt=prompt, max_new_tokens=self.max_new_tokens)
+        return Sequence.of(request, self.client_id)
 
     @property
     def num_steps_alone(self) -> int:
@@ -51,6 +53,7 @@ arrivals = st.builds(
     num_prompt_tokens=st.integers(1, 60),
     max_new_tokens=st.integers(1, 36),
     has_image=st.booleans(),
+    client_id=st.sampled_from("abc"),
 )
 
 

@@ -55,6 +55,15 @@ class Servicer(ShardServicer):
     ) -> AsyncIterator[pb.StepResult]:
         if self.is_taken:
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "another stream is open")
+        self.is_taken = True
+        try:
+            await context.send_initial_metadata(())
+            async for result in self._run(steps):
+                yield result
+        finally:
+            self.is_taken = False
+
+    async def _run(self, steps: AsyncIterator[pb.Step]) -> AsyncIterator[pb.StepResult]:
         self.shard.open()
         async for step in steps:
             self.step_received.set()
@@ -231,13 +240,43 @@ def test_a_replica_that_another_router_drives_refuses(tmp_path: Path) -> None:
         servicer = Servicer()
         servicer.is_taken = True
         async with served(tmp_path, servicer) as replica:
-            await replica.link.connect()
             with pytest.raises(LinkRefused, match="another stream is open"):
-                await replica.link.receive()
-            with pytest.raises(LinkRefused):
+                await replica.link.connect()
+            with pytest.raises(LinkLost, match="not connected"):
                 await replica.link.send(first_step())
 
     asyncio.run(main())
+
+
+def test_two_routers_cannot_drive_one_replica(tmp_path: Path) -> None:
+    async def main() -> None:
+        servicers = [Servicer(rank=rank, num_shards=2) for rank in range(2)]
+        async with served(tmp_path, *servicers) as replica:
+            await replica.link.connect()
+            other = RemoteLink(replica.addresses)
+            for _ in range(3):
+                with pytest.raises(LinkRefused, match="another stream is open"):
+                    await other.connect()
+            await replica.link.send(first_step())
+            assert (await replica.link.receive()).token_ids
+            await replica.link.close()
+            await until_connected(other)
+            await other.send(first_step())
+            assert (await other.receive()).token_ids
+            await other.close()
+
+    asyncio.run(main())
+
+
+async def until_connected(link: RemoteLink) -> None:
+    """The shards notice within a moment that the stream before has ended."""
+    while True:
+        try:
+            await link.connect()
+        except LinkRefused:
+            await asyncio.sleep(0)
+        else:
+            return
 
 
 def test_preparing_tells_the_clients_fault_from_the_shards(tmp_path: Path) -> None:

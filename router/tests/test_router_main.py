@@ -33,8 +33,11 @@ class Servicer(ShardServicer):
         return self.shard.facts
 
     async def Run(
-        self, steps: AsyncIterator[pb.Step], context: object
+        self,
+        steps: AsyncIterator[pb.Step],
+        context: "grpc.aio.ServicerContext[object, object]",
     ) -> AsyncIterator[pb.StepResult]:
+        await context.send_initial_metadata(())
         self.shard.open()
         async for step in steps:
             yield self.shard.run(step)

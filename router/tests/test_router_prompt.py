@@ -122,7 +122,7 @@ def test_a_bad_image_is_refused() -> None:
 def test_one_bad_image_ends_the_fetching_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     left = asyncio.Event()
 
-    async def fetch(self: Fetcher, url: str) -> None:
+    async def fetch(self: Fetcher, url: str, budget: object) -> None:
         try:
             await asyncio.Event().wait()
         finally:

@@ -9,6 +9,7 @@ import pytest
 from scripted_router import eventually, serve
 
 from inlay_grammars.spec import GrammarSpec
+from inlay_grammars.verdict import Verdict
 
 
 def get(
@@ -176,8 +177,9 @@ def test_models_have_openai_shape() -> None:
 class Accepting:
     """Accepts every grammar."""
 
-    async def check(self, spec: GrammarSpec) -> None:
+    async def check(self, spec: GrammarSpec) -> Verdict:
         """See CompilePool."""
+        return Verdict()
 
 
 def test_metrics_show_what_grammars_cost() -> None:

@@ -216,11 +216,24 @@ def test_seeds_are_drawn_and_differ() -> None:
             pb.Grammar.KIND_JSON,
             '{"b": 1}',
         ),
+        ({"type": "json_object"}, pb.Grammar.KIND_JSON, '{"type": "object"}'),
+        ({"type": "choice", "value": ["a", "b"]}, pb.Grammar.KIND_CHOICE, '["a", "b"]'),
+        ({"type": "grammar", "value": "start: /a/"}, pb.Grammar.KIND_GRAMMAR, "start: /a/"),
     ],
 )
-def test_a_grammar_has_one_of_four_types(grammar: Any, kind: Any, value: str) -> None:
+def test_a_grammar_has_one_of_six_types(grammar: Any, kind: Any, value: str) -> None:
     valid = check({"inputs": "x", "parameters": {"grammar": grammar}})
-    assert valid.grammar == pb.Grammar(kind=kind, value=value)
+    assert valid.grammar is not None
+    assert (valid.grammar.kind, valid.grammar.value) == (kind, value)
+    assert (valid.grammar.backend, valid.grammar.whitespace) == ("auto", "flexible")
+
+
+@pytest.mark.parametrize(("strict", "is_lenient"), [({}, False), ({"strict": False}, True)])
+def test_leniency_is_only_by_strict_that_is_false(strict: Any, is_lenient: bool) -> None:
+    grammar = {"type": "json_schema", "value": {"schema": {}, **strict}}
+    valid = check({"inputs": "x", "parameters": {"grammar": grammar}})
+    assert valid.grammar is not None
+    assert valid.grammar.is_lenient is is_lenient
 
 
 @pytest.mark.parametrize(
@@ -228,8 +241,8 @@ def test_a_grammar_has_one_of_four_types(grammar: Any, kind: Any, value: str) ->
     [
         (
             {"type": "xml", "value": "a"},
-            "grammar is not valid: `type` must be `json`, `json_object`, `json_schema` or `regex`. "
-            "Given: `xml`",
+            "grammar is not valid: `type` must be `json`, `json_object`, `json_schema`, `regex`, "
+            "`choice` or `grammar`. Given: `xml`",
         ),
         (
             {"type": "regex", "value": 1},
@@ -252,7 +265,7 @@ def test_a_grammar_has_one_of_four_types(grammar: Any, kind: Any, value: str) ->
         ),
         (
             {"type": "json"},
-            '`parameters.grammar`: object missing required field `value`. Given: {"type":"json"}',
+            "grammar is not valid: `value` is missing",
         ),
     ],
 )

@@ -66,8 +66,7 @@ def flatten(
         len(own),
     )
     positions = np.tile(own, (num_axes, 1))
-    if num_axes > 1:
-        _put_image_positions(positions, rows, starts)
+    _put_image_positions(positions, rows, starts)
     places, features = _images(rows, starts)
     stops = _stops(rows, starts, own)
 

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from inlay_kernels import Kernels
+from inlay_kernels.decoder import padded_width
+from inlay_kernels.memory import lazy_zeros
 from inlay_shard.attention import CurrentBatch, PagedLayer, attach
 from inlay_shard.errors import ModelRefused
 from inlay_shard.memory import free_bytes
@@ -29,6 +30,11 @@ class AttentionLayer:
     num_kv_heads: int
     head_size: int
     """The larger one where keys and values differ in size."""
+
+
+def in_panels(layers: Sequence[AttentionLayer]) -> list[AttentionLayer]:
+    """The same layers with heads as wide as the compiled tower lays them out in the pool."""
+    return [replace(layer, head_size=padded_width(layer.head_size)) for layer in layers]
 
 
 class KVPool:
@@ -62,12 +68,11 @@ class KVPool:
 def _finite(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
     """Zeros, since a kernel may multiply what it does not look at by zero, and NaN would stay.
 
-    In main memory NumPy gets them from the system, page by page as they are first written.
+    In main memory the system gives them as they are first written.
     """
     if device.type != "cpu":
         return torch.zeros(tuple(shape), dtype=dtype, device=device)
-    num_bytes = math.prod(shape) * dtype.itemsize
-    return torch.from_numpy(np.zeros(num_bytes, np.uint8)).view(dtype).view(tuple(shape))
+    return lazy_zeros(math.prod(shape), dtype).view(tuple(shape))
 
 
 def bytes_per_block(layers: Sequence[AttentionLayer], block_size: int, dtype: torch.dtype) -> int:

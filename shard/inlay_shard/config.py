@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from inlay_proto.transport import TlsFiles, TransportRefused, check_address, tls_files
+
 DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
 DeviceName = Literal["auto", "cpu", "cuda"]
 QuantizeName = Literal["int8"]
@@ -24,6 +26,12 @@ class ShardConfig:
     """Name of the model, for people."""
     address: str
     """`unix:/path/of.sock` or `host:port`, where the shard is reached."""
+    tls: TlsFiles | None = None
+    """What is shown to routers and asked of them; None for socket files and loopback."""
+    allows_plain_tcp: bool = False
+    """Whether other machines may reach the shard without TLS."""
+    plugins: tuple[str, ...] = ()
+    """Code of model authors to load, beside what is installed; see `plugins.load_plugins`."""
     rank: int = 0
     """This shard's rank, in [0, num_shards)."""
     num_shards: int = 1
@@ -35,8 +43,8 @@ class ShardConfig:
     each output. On the CPU, by one rank, for towers that are compiled as a whole; else refused."""
     device: DeviceName = "auto"
     """Where to compute; `auto` is a CUDA device if there is one."""
-    block_size: int = 16
-    """Tokens that one block of the KV pool holds."""
+    block_size: int = 32
+    """Tokens that one block of the KV pool holds; on the CPU a multiple of 32 is fastest."""
     num_blocks: int | None = None
     """Blocks of the KV pool; unset, as many as free memory sensibly allows."""
     max_batch_tokens: int | None = None
@@ -59,11 +67,15 @@ class ShardConfig:
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> ShardConfig:
     """The configuration that a command line (by default this process's own) asks for."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
     return ShardConfig(
         model=options.model,
         model_id=options.model_id or str(options.model),
         address=options.address,
+        tls=_tls(parser, options),
+        allows_plain_tcp=options.allow_plain_tcp,
+        plugins=tuple(options.plugin),
         rank=options.rank,
         num_shards=options.num_shard,
         dtype=options.dtype,
@@ -89,12 +101,17 @@ def _parser() -> argparse.ArgumentParser:
     add("--model", type=Path, required=True, metavar="FOLDER", help="a model folder")
     add("--model-id", metavar="NAME", help="its name for people (the folder)")
     add("--address", required=True, help="unix:/path/of.sock or host:port")
+    add("--tls-cert", type=Path, metavar="FILE", help="PEM, shown to routers")
+    add("--tls-key", type=Path, metavar="FILE", help="PEM, of that certificate")
+    add("--tls-ca", type=Path, metavar="FILE", help="PEM, of who signs routers' certificates")
+    add("--allow-plain-tcp", action="store_true", help="let other machines in without TLS")
+    add("--plugin", action="append", default=[], metavar="NAME", help="module, or path of a .py")
     add("--rank", type=int, default=0, help="this shard's rank (0)")
     add("--num-shard", type=_positive, default=1, metavar="N", help="ranks of the model (1)")
     add("--dtype", choices=["auto", "float32", "bfloat16", "float16"], default="auto")
     add("--quantize", choices=["int8"], help="hold weights in 8 bits")
     add("--device", choices=["auto", "cpu", "cuda"], default="auto")
-    add("--block-size", type=_positive, default=16, metavar="N", help="tokens of a block (16)")
+    add("--block-size", type=_positive, default=32, metavar="N", help="tokens of a block (32)")
     add("--num-blocks", type=_positive, metavar="N", help="blocks of the pool (from free memory)")
     add("--max-batch-tokens", type=_positive, metavar="N", help="of a step (512; GPU: 4096)")
     add("--num-threads", type=_positive, metavar="N", help="CPU threads (cores / ranks)")
@@ -104,6 +121,17 @@ def _parser() -> argparse.ArgumentParser:
     add("--json-output", action="store_true", help="say what there is to say as JSON objects")
     add("--exit-with-parent", action="store_true", help="leave when standard input ends")
     return parser
+
+
+def _tls(parser: argparse.ArgumentParser, options: argparse.Namespace) -> TlsFiles | None:
+    try:
+        tls = tls_files(options.tls_cert, options.tls_key, options.tls_ca)
+        check_address(options.address, tls, allows_plain_tcp=options.allow_plain_tcp)
+        if tls is not None:
+            tls.read()
+    except TransportRefused as refusal:
+        parser.error(f"{refusal} (--tls-cert, --tls-key and --tls-ca, or --allow-plain-tcp)")
+    return tls
 
 
 def _positive(text: str) -> int:

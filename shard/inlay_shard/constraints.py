@@ -7,8 +7,11 @@ from typing import TypeAlias
 import torch
 
 from inlay_grammars.compiler import Grammar, GrammarCompiler
+from inlay_grammars.finishing import Finishing
+from inlay_grammars.guard import Guard
 from inlay_grammars.mask import BatchMask
 from inlay_grammars.matcher import Matcher
+from inlay_grammars.options import backend_choice, whitespace_named
 from inlay_grammars.spec import GrammarError, GrammarKind, GrammarSpec
 from inlay_proto import generate_pb2 as pb
 from inlay_shard.batch import Row
@@ -25,6 +28,7 @@ _KINDS: dict[pb.Grammar.Kind, GrammarKind] = {
     pb.Grammar.KIND_JSON: "json",
     pb.Grammar.KIND_REGEX: "regex",
     pb.Grammar.KIND_LARK: "lark",
+    pb.Grammar.KIND_CHOICE: "choice",
 }
 
 
@@ -45,25 +49,47 @@ class Constraints:
         self._mask: BatchMask | None = None
         self._max_rows = 0
         self._compiler: GrammarCompiler | None = None
+        self._finishing: Finishing | None = None
         self._reason = ""
         try:
             self._compiler = GrammarCompiler(tokenizer_json, vocab_size, eos_token_ids)
+            self._finishing = Finishing(self._compiler.tokens)
         except ValueError as error:
             self._reason = str(error)
 
-    def matcher(self, grammar: pb.Grammar, output_ids: Sequence[int]) -> Matcher:
-        """The state of a grammar behind the answer so far. Raises RowFailed."""
+    def follow(self, message: pb.Sequence) -> tuple[Matcher, Guard | None]:
+        """The state of a sequence's grammar behind its answer so far, and what leads it to its
+        end in time if that is asked for. Raises RowFailed."""
+        output_ids = message.token_ids[message.num_prompt_tokens :]
         try:
-            matcher = self._compile(grammar).matcher()
-            matcher.consume(output_ids)
+            grammar = self._compile(message.grammar)
+            matcher, guard = grammar.matcher(), self._guard(grammar, message)
+            if guard is None:
+                matcher.consume(output_ids)
+            else:
+                for place, token_id in enumerate(output_ids):
+                    guard.follow(matcher, token_id, message.max_new_tokens - place)
         except GrammarError as error:
             raise RowFailed(pb.RowFailure.KIND_INVALID, str(error)) from error
-        return matcher
+        return matcher, guard
+
+    def _guard(self, grammar: Grammar, message: pb.Sequence) -> Guard | None:
+        if self._finishing is None or not message.HasField("finishing"):
+            return None
+        return self._finishing.guard(grammar, tuple(message.finishing.first_plan))
 
     def _compile(self, grammar: pb.Grammar) -> Grammar:
         if self._compiler is None:
             raise GrammarError(f"this model cannot follow grammars: {self._reason}")
-        return self._compiler.compile(GrammarSpec(_KINDS[grammar.kind], grammar.value))
+        return self._compiler.compile(
+            GrammarSpec(
+                kind=_KINDS[grammar.kind],
+                value=grammar.value,
+                is_strict=not grammar.is_lenient,
+                backend=backend_choice(grammar.backend),
+                whitespace=whitespace_named(grammar.whitespace),
+            )
+        )
 
     def begin(self, rows: Sequence[Row]) -> "Filling | None":
         """Begin to fill the masks of rows, on another thread; None if none needs one.

@@ -11,8 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from inlay_proto import generate_pb2 as pb
 from inlay_shard.encoder import Encoder
 from inlay_shard.features import EmbeddedImage, FeatureCache
+from inlay_shard.image_embeds import read_embeds
 from inlay_shard.network import Network
 from inlay_shard.preparation import Expansion, Prepared
 from inlay_shard.recipe import Piece, Recipe
@@ -79,6 +81,16 @@ class Embedder:
         if known := self._features.image(key):
             return known, Stay(is_known=True)
         return await self._flights.run(key, lambda: self._new_image(key, data, eyes))
+
+    async def given(
+        self, key: bytes, embeds: pb.ImageEmbeds, recipe: Recipe, eyes: Eyes
+    ) -> tuple[EmbeddedImage, Stay]:
+        """Embeddings in an image's stead. Raises PreparationRefused."""
+        if known := self._features.image(key):
+            return known, Stay(is_known=True)
+        image = await asyncio.to_thread(read_embeds, embeds, recipe, eyes.network)
+        self._features.put_image(key, image)
+        return image, Stay()
 
     async def _new_image(self, key: bytes, data: bytes, eyes: Eyes) -> tuple[EmbeddedImage, Stay]:
         asked = time.perf_counter()

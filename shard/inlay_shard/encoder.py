@@ -63,6 +63,7 @@ class Encoder:
         self._max_batch_images = max_batch_images
         self._max_batch_values = MAX_BATCH_VALUES[network.device.type]
         self._waiting: deque[_Work] = deque()
+        self._is_stopped = False
         self._has_news = threading.Condition()
         self._thread: threading.Thread | None = None
 
@@ -84,6 +85,14 @@ class Encoder:
             self._has_news.notify()
         return work.result
 
+    def stop(self) -> None:
+        """End the thread behind the images that it has begun, and wait for it."""
+        with self._has_news:
+            self._is_stopped = True
+            self._has_news.notify()
+        if self._thread is not None:
+            self._thread.join()
+
     def _run(self) -> None:
         """On the thread, as everything below."""
         own_id = threading.get_native_id()
@@ -92,7 +101,7 @@ class Encoder:
         for layer in _layers(self._network):
             layer.register_forward_pre_hook(lambda *_: self._adapt(own_id))
         with torch.inference_mode(), _own_stream(self._network.device):
-            while True:
+            while not self._is_stopped:
                 self._embed(self._next_batch())
 
     def _adapt(self, own_id: int) -> None:
@@ -104,7 +113,9 @@ class Encoder:
     def _next_batch(self) -> list[_Work]:
         """The oldest that waits, with as many others of its kind as fit."""
         with self._has_news:
-            self._has_news.wait_for(lambda: self._waiting)
+            self._has_news.wait_for(lambda: self._waiting or self._is_stopped)
+            if self._is_stopped:
+                return []
             chosen = [self._waiting.popleft()]
             num_values = chosen[0].num_values
             for work in list(self._waiting):

@@ -18,7 +18,7 @@ from inlay_shard.outcome import IMPOSSIBLE, Fate, Outcome
 from inlay_shard.parallel import Ranks
 from inlay_shard.prompt_logprobs import prompt_logprobs, wants_logprobs
 from inlay_shard.roster import Roster
-from inlay_shard.sampler import Choice, Sampler
+from inlay_shard.sampler import Choice, Sampler, logprob_of
 from inlay_shard.view import View
 
 
@@ -165,12 +165,15 @@ class Engine:
             masks, failures = filling.of(rows) if filling is not None else (None, {})
         if not rows:
             return []
+        for place, row in enumerate(rows):
+            if row.sequence.wants_logits:
+                outcome.add_logits(row.sequence.sequence_id, logits[place])
         with outcome.timed("sample"):
             choice = self._sampler.choose(logits, [row.sequence.sampling for row in rows], masks)
             chosen = zip(choice.token_ids.tolist(), choice.logprobs.tolist(), strict=True)
         with outcome.timed("deliver"):
             judgements = [
-                self._judge(row, token_id, logprob, failures.get(place), outcome)
+                self._judge(row, token_id, logprob, logits[place], failures.get(place), outcome)
                 for place, (row, (token_id, logprob)) in enumerate(zip(rows, chosen, strict=True))
             ]
             self._report_top_tokens(rows, judgements, choice, outcome)
@@ -179,8 +182,15 @@ class Engine:
         return judgements
 
     def _judge(
-        self, row: Row, token_id: int, logprob: float, reason: str | None, outcome: Outcome
+        self,
+        row: Row,
+        token_id: int,
+        logprob: float,
+        logits: Tensor,
+        reason: str | None,
+        outcome: Outcome,
     ) -> Judgement:
+        """logits: of the row, (vocab_size,). reason: why it cannot be masked; None if it can."""
         sequence = row.sequence
         try:
             if reason is not None:
@@ -189,6 +199,9 @@ class Engine:
         except RowFailed as failure:
             outcome.fail(sequence.sequence_id, failure)
             return Judgement((), Fate.FAILS)
+        if judgement.is_changed:
+            outcome.shorten(sequence.sequence_id)
+            logprob = logprob_of(logits, judgement.token_ids[0])
         logprobs = (logprob, 0.0)[: len(judgement.token_ids)]
         outcome.produce(sequence.sequence_id, judgement.token_ids, logprobs)
         if judgement.fate is not Fate.GOES_ON:

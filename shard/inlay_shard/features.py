@@ -47,7 +47,7 @@ class Placement:
     places: NDArray[np.int64]
     """Positions of the placeholders, ascending: (n,)."""
     prompt_positions: NDArray[np.int64] | None
-    """(3, prompt tokens) for M-RoPE; None when positions count up."""
+    """(axes, prompt tokens), as M-RoPE has them; None when positions count up."""
     prompt_stops: NDArray[np.int32] | None = None
     """(prompt tokens,): each sees the positions below; None when it sees none behind its own."""
 
@@ -83,18 +83,19 @@ class Features:
             offset += len(image.embeddings)
 
     def positions(self, start: int, end: int) -> NDArray[np.int64] | None:
-        """Positions (3, end - start) of the tokens [start, end); None when they count up.
+        """Positions (axes, end - start) of the tokens [start, end); None when they count up.
 
         Behind the prompt all axes go on from its highest position.
         """
         prompt = self.placement.prompt_positions
         if prompt is None:
             return None
-        num_prompt_tokens = prompt.shape[1]
+        num_axes, num_prompt_tokens = prompt.shape
         first_behind = max(start, num_prompt_tokens)
         offset = int(prompt.max()) + 1 - num_prompt_tokens
         behind = np.arange(first_behind, max(end, first_behind)) + offset
-        return np.concatenate([prompt[:, start:end], np.broadcast_to(behind, (3, len(behind)))], 1)
+        tail = np.broadcast_to(behind, (num_axes, len(behind)))
+        return np.concatenate([prompt[:, start:end], tail], 1)
 
     def stops(self, start: int, end: int) -> NDArray[np.int32] | None:
         """Positions that the tokens [start, end) see are below these: (end - start,).

@@ -50,7 +50,9 @@ class Handover:
 def prove_images(network: Network, prepared: Prepared) -> View:
     """What tokens see in prompts with images, if ours is what the model's own code hands over.
 
-    To be called while the text tower still has the attention that it came with.
+    To be called while the text tower still has the attention that it came with. Where a model's
+    forward takes images by no name that its adapter knows, there is nothing to compare with: the
+    adapter's word is taken, and tokens of images see those before them.
 
     Args:
         prepared: a prompt with pictures.
@@ -60,6 +62,9 @@ def prove_images(network: Network, prepared: Prepared) -> View:
     """
     token_ids = torch.from_numpy(prepared.token_ids).to(network.device)
     inputs = {name: torch.from_numpy(entry) for name, entry in prepared.inputs.items()}
+    names = inspect.signature(network.model.forward).parameters
+    if network.is_adapted and not inputs.keys() & names.keys():
+        return View.CAUSAL
     with _encoding_once(network.image_encoder):
         ours = _ours(network, token_ids, prepared.places, inputs)
         theirs = _theirs(network, token_ids, inputs)
@@ -117,8 +122,11 @@ def _stopped_at(tower: Any) -> Iterator[dict[str, Any]]:
 
 
 @contextmanager
-def _encoding_once(encoder: Any) -> Iterator[None]:
+def _encoding_once(encoder: Any | None) -> Iterator[None]:
     """Within, images that were embedded before are not embedded again."""
+    if encoder is None:
+        yield
+        return
     owner = (
         encoder.model if hasattr(getattr(encoder, "model", None), "get_image_features") else encoder
     )

@@ -3,12 +3,15 @@
 Kept so light that it starts before the shard imports torch; the process loads that by itself.
 """
 
-import multiprocessing
 import os
 import resource
+import socket
+import subprocess
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle, send_handle
@@ -19,7 +22,7 @@ from inlay_shard.errors import PreparationRefused
 from inlay_shard.shared_arrays import Layout, attach, share
 
 if TYPE_CHECKING:
-    from inlay_shard.preparation import Preparer
+    from inlay_shard.preparers import AnyPreparer
 
 NICENESS = 10
 """Added to that of the shard: steps come first where cores are few."""
@@ -28,7 +31,11 @@ MAX_EXTRA_BYTES = 4 << 30
 START_SECONDS = 300.0
 """How long it may take to load the processor."""
 
-Job: TypeAlias = "Callable[[Preparer], Any]"
+_COMMAND = (sys.executable, "-c", "from inlay_shard.image_process import main; main()")
+"""Not `multiprocessing`, whose processes begin with the program that started them: that may be a
+script which loads a model as its first act."""
+
+Job: TypeAlias = "Callable[[Any], Any]"
 """Done in the process; a function of a module, or a `partial` of one."""
 
 
@@ -53,17 +60,23 @@ class _Answer:
 class ImageProcess:
     """A process that has loaded a model's processor. For one thread but for `kill`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, plugins: tuple[str, ...] = ()) -> None:
         """Starts the process; `takes_images` waits until it is ready."""
-        context = multiprocessing.get_context("spawn")
-        self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=_work, args=(theirs, folder), daemon=True)
-        self._process.start()
-        theirs.close()
+        ours, theirs = socket.socketpair()
+        self._connection = Connection(ours.detach())
+        with theirs:
+            self._process = subprocess.Popen(
+                [*_COMMAND, str(theirs.fileno())],
+                stdin=subprocess.PIPE,  # its end tells the process that we are gone
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,  # Ctrl-C is for those who started us
+            )
         self._takes_images: bool | None = None
+        with suppress(OSError):  # who waits for it finds out
+            self._connection.send((sys.path, folder, plugins))
 
     @property
-    def process_id(self) -> int | None:
+    def process_id(self) -> int:
         """Of the process."""
         return self._process.pid
 
@@ -94,8 +107,9 @@ class ImageProcess:
     def close(self) -> None:
         """End the process and free what it held."""
         self._process.kill()
-        self._process.join()
-        self._process.close()
+        self._process.wait()
+        assert self._process.stdin is not None
+        self._process.stdin.close()
         self._connection.close()
 
     def _receive(self, seconds: float) -> Any:
@@ -113,14 +127,21 @@ class ImageProcess:
         return replace(answer.value, inputs=inputs)
 
 
-def _work(connection: Connection, folder: Path) -> None:
-    """The life of the process: load the processor, then do what it is asked."""
+def main() -> None:
+    """The process, which talks through the descriptor that its last argument names."""
     threading.Thread(target=_leave_with_parent, daemon=True).start()
+    connection = Connection(int(sys.argv[-1]))
+    sys.path, folder, plugins = connection.recv()
+    _work(connection, folder, plugins)
+
+
+def _work(connection: Connection, folder: Path, plugins: tuple[str, ...]) -> None:
+    """The life of the process: load the processor, then do what it is asked."""
     os.nice(NICENESS)
     os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported
     warnings.simplefilter("ignore")
     try:
-        preparer = _load(folder)
+        preparer = _load(folder, plugins)
     except Exception as error:
         connection.send(RuntimeError(f"{type(error).__name__}: {error}"))
         return
@@ -134,10 +155,10 @@ def _work(connection: Connection, folder: Path) -> None:
         _answer(connection, job, preparer)
 
 
-def _load(folder: Path) -> "Preparer | None":
-    from inlay_shard.preparation import load_preparer
+def _load(folder: Path, plugins: tuple[str, ...]) -> "AnyPreparer | None":
+    from inlay_shard.preparers import find_preparer
 
-    return load_preparer(folder)
+    return find_preparer(folder, plugins)
 
 
 def _limit_memory() -> None:
@@ -147,7 +168,7 @@ def _limit_memory() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (max_bytes, max_bytes))
 
 
-def _answer(connection: Connection, job: Job, preparer: "Preparer") -> None:
+def _answer(connection: Connection, job: Job, preparer: "AnyPreparer") -> None:
     try:
         made = job(preparer)
     except Exception as error:
@@ -159,20 +180,20 @@ def _answer(connection: Connection, job: Job, preparer: "Preparer") -> None:
         return
     file, layouts = share(inputs)
     connection.send(_Answer(replace(made, inputs={}), layouts))
-    parent = multiprocessing.parent_process()
-    assert parent is not None and parent.pid is not None
-    send_handle(connection, file, parent.pid)
+    send_handle(connection, file, os.getppid())
     os.close(file)
 
 
 def _refusal(error: Exception) -> PreparationRefused:
     if isinstance(error, PreparationRefused):
         return error
-    return PreparationRefused(f"the images cannot be prepared: {type(error).__name__}: {error}")
+    # The operator may see what the client may not.
+    print(f"image worker: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+    return PreparationRefused("the images cannot be prepared")
 
 
 def _leave_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(0)
+    """Not through `sys.stdin`, whose lock this thread would still hold when the process ends."""
+    while os.read(0, 4096):
+        pass
+    os._exit(0)

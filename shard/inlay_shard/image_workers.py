@@ -13,11 +13,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from inlay_shard.config import ShardConfig
 from inlay_shard.errors import PreparationRefused
 from inlay_shard.image_process import ImageProcess, Job, ProcessDied, ProcessHung
 
 if TYPE_CHECKING:
-    from inlay_shard.preparation import Expansion, Prepared, Preparer
+    from inlay_shard.preparation import Expansion, Prepared
+    from inlay_shard.preparers import AnyPreparer
     from inlay_shard.recipe import Piece, Recipe
 
 PATIENCE = 60.0
@@ -31,14 +33,29 @@ def default_num_workers(num_shards: int = 1) -> int:
     return min(8, max(1, len(os.sched_getaffinity(0)) // (4 * num_shards)))
 
 
+def seems_to_see(folder: Path) -> bool:
+    """Whether a model is likely to take images; it will be known once it is loaded."""
+    path = folder / "config.json"
+    return path.is_file() and '"vision_config"' in path.read_text(encoding="utf-8")
+
+
 class ImageWorkers:
     """A small pool of processes that a bad image may kill. Each starts when there is work for it;
     a thread of this process waits for it."""
 
-    def __init__(self, folder: Path, num_workers: int, *, patience: float = PATIENCE) -> None:
-        """folder: the model whose processor they run. patience: seconds for one prompt."""
+    def __init__(
+        self,
+        folder: Path,
+        num_workers: int,
+        *,
+        plugins: Sequence[str] = (),
+        patience: float = PATIENCE,
+    ) -> None:
+        """folder: the model whose processor they run. plugins: code that they load first.
+        patience: seconds for one prompt."""
         self.num_workers = num_workers
         self._folder = folder
+        self._plugins = tuple(plugins)
         self._patience = patience
         self._threads = ThreadPoolExecutor(num_workers, thread_name_prefix="image-worker")
         self._own = threading.local()
@@ -47,13 +64,17 @@ class ImageWorkers:
         self._is_stopped = False
 
     @property
-    def process_ids(self) -> list[int | None]:
+    def process_ids(self) -> list[int]:
         """Of the workers that run."""
         with self._lock:
             return [process.process_id for process in self._processes]
 
     def ask_takes_images(self) -> Future[bool]:
-        """Whether the model's processor takes images; asking starts a worker."""
+        """Whether the model's processor takes images; asking starts a worker.
+
+        Its result raises what loading the processor raised, ProcessDied when workers die of it,
+        and ProcessHung.
+        """
         return self._threads.submit(self._takes_images)
 
     async def recipe(self) -> "Recipe":
@@ -110,6 +131,12 @@ class ImageWorkers:
         raise PreparationRefused("the model's processor died of the images")
 
     def _takes_images(self) -> bool:
+        for _ in range(_MAX_TRIES - 1):
+            process = self._process()
+            try:
+                return process.takes_images()
+            except ProcessDied:  # perhaps it was killed, for which the model is not to blame
+                self._bury(process)
         return self._process().takes_images()
 
     def _process(self) -> ImageProcess:
@@ -119,7 +146,7 @@ class ImageWorkers:
             with self._lock:
                 if self._is_stopped:
                     raise PreparationRefused("the shard is leaving")
-                process = self._own.process = ImageProcess(self._folder)
+                process = self._own.process = ImageProcess(self._folder, self._plugins)
                 self._processes.add(process)
         return process
 
@@ -130,17 +157,23 @@ class ImageWorkers:
         process.close()
 
 
-def _recipe(preparer: "Preparer") -> "Recipe":
+def workers_for(config: ShardConfig) -> ImageWorkers:
+    """As many as the operator wants; none of them runs yet."""
+    num_workers = config.num_image_workers or default_num_workers(config.num_shards)
+    return ImageWorkers(config.model, num_workers, plugins=config.plugins)
+
+
+def _recipe(preparer: "AnyPreparer") -> "Recipe":
     from inlay_shard.splice_proof import prove
 
     return prove(preparer)
 
 
-def _expand(image: bytes, preparer: "Preparer") -> "Expansion":
+def _expand(image: bytes, preparer: "AnyPreparer") -> "Expansion":
     return preparer.expand(image)
 
 
 def _prepare(
-    pieces: "Sequence[Piece]", add_special_tokens: bool, preparer: "Preparer"
+    pieces: "Sequence[Piece]", add_special_tokens: bool, preparer: "AnyPreparer"
 ) -> "Prepared":
     return preparer.prepare(pieces, add_special_tokens)

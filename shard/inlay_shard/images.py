@@ -12,6 +12,7 @@ import torch
 from inlay_grammars.cache import RecentlyUsed
 from inlay_proto import generate_pb2 as pb
 from inlay_shard.embedding import Embedder, Eyes, Prepares, Stay
+from inlay_shard.errors import PreparationRefused
 from inlay_shard.features import EmbeddedImage, FeatureCache, Placement
 from inlay_shard.network import Network
 from inlay_shard.preparation import Prepared
@@ -23,6 +24,10 @@ from inlay_shard.view import View
 
 Found = TypeVar("Found")
 
+_NO_EMBEDS_HERE = (
+    "`image_embeds` cannot stand at this place: for this model only the image itself can be put "
+    "into a prompt there"
+)
 MAX_REPLIES = 256
 """Prompts whose answers are kept, for those who send the same prompt again."""
 
@@ -47,13 +52,12 @@ class ImageDesk:
         known = self._replies.get(key)
         if known is not None and self._features.get(known.features_key) is not None:
             return known
-        pieces: list[Piece] = [
-            chunk.image.data if chunk.WhichOneof("content") == "image" else chunk.text
-            for chunk in request.chunks
-        ]
+        pieces = [_piece(chunk) for chunk in request.chunks]
         splicer = await self.find_out()
         if splicer is not None and splicer.can_splice(pieces):
             reply = await self._spliced(request, pieces, splicer, eyes)
+        elif any(isinstance(piece, pb.ImageEmbeds) for piece in pieces):
+            raise PreparationRefused(_NO_EMBEDS_HERE)
         else:
             reply = await self._whole(request, pieces, eyes)
         self._remember(key, reply)
@@ -87,9 +91,15 @@ class ImageDesk:
     ) -> pb.PrepareReply:
         """From what each image is in any prompt."""
         keys = [_key(self._settings, digest) for digest in _digests(request)]
-        data = dict(zip(keys, _images(pieces), strict=True))
-        found = await _together(self._embedder.image(key, data[key], eyes) for key in data)
-        by_key = {key: image for key, (image, _) in zip(data, found, strict=True)}
+        seen = dict(zip(keys, _images(pieces), strict=True))
+        recipe = splicer.recipe
+        found = await _together(
+            self._embedder.image(key, piece, eyes)
+            if isinstance(piece, bytes)
+            else self._embedder.given(key, piece, recipe, eyes)
+            for key, piece in seen.items()
+        )
+        by_key = {key: image for key, (image, _) in zip(seen, found, strict=True)}
         images = [by_key[key] for key in keys]
         expansions = [image.expansion for image in images if image.expansion is not None]
         prompt = await asyncio.to_thread(
@@ -176,20 +186,37 @@ def _nanoseconds(seconds: Iterable[float]) -> int:
 def _prompt_key(request: pb.PrepareRequest) -> bytes:
     """Of a prompt: its texts and the digests of its images."""
     pieces = [
-        b"i" + chunk.image.digest
-        if chunk.WhichOneof("content") == "image"
-        else b"t" + hashlib.sha256(chunk.text.encode()).digest()
+        _seen_digest(chunk) or b"t" + hashlib.sha256(chunk.text.encode()).digest()
         for chunk in request.chunks
     ]
     return _key(bytes([request.add_special_tokens]), *pieces)
 
 
+def _seen_digest(chunk: pb.Chunk) -> bytes:
+    """Of an image or embeddings, in one length, and never the same; empty for a text."""
+    match chunk.WhichOneof("content"):
+        case "image":
+            return b"i" + chunk.image.digest
+        case "embeds":
+            return b"e" + chunk.embeds.digest
+    return b""
+
+
 def _digests(request: pb.PrepareRequest) -> list[bytes]:
-    return [c.image.digest for c in request.chunks if c.WhichOneof("content") == "image"]
+    return [digest for chunk in request.chunks if (digest := _seen_digest(chunk))]
 
 
-def _images(pieces: Sequence[Piece]) -> list[bytes]:
-    return [piece for piece in pieces if isinstance(piece, bytes)]
+def _piece(chunk: pb.Chunk) -> Piece:
+    match chunk.WhichOneof("content"):
+        case "image":
+            return chunk.image.data
+        case "embeds":
+            return chunk.embeds
+    return chunk.text
+
+
+def _images(pieces: Sequence[Piece]) -> list[bytes | pb.ImageEmbeds]:
+    return [piece for piece in pieces if not isinstance(piece, str)]
 
 
 def _key(*parts: bytes) -> bytes:

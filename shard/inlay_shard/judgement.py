@@ -21,12 +21,16 @@ class Judgement:
     token_ids: tuple[int, ...]
     """One, or two when a complete grammar adds the end token; none when the row fails."""
     fate: Fate
+    is_changed: bool = False
+    """Whether the first token is another than was chosen, so that the answer ends in time; the
+    other ranks are not told."""
 
 
 def judge(
     sequence: RunningSequence, token_id: int, logprob: float, eos_token_ids: Sequence[int]
 ) -> Judgement:
-    """Decide what follows from a chosen token; its matcher goes on by it.
+    """Decide what follows from a chosen token; its matcher goes on by it, or by what its guard
+    takes instead.
 
     Raises RowFailed when no token could be chosen, or when the grammar does not allow it.
     """
@@ -34,21 +38,39 @@ def judge(
         raise RowFailed(pb.RowFailure.KIND_INTERNAL, "no next token could be chosen")
     if token_id in eos_token_ids:
         return Judgement((token_id,), Fate.ENDS_BY_EOS)
-    has_room = len(sequence.output_ids) + 1 < sequence.max_new_tokens
-    if _is_complete(sequence, token_id) and has_room:
-        return Judgement((token_id, *eos_token_ids[:1]), Fate.ENDS_BY_EOS)
-    return Judgement((token_id,), Fate.GOES_ON if has_room else Fate.ENDS_BY_LENGTH)
+    taken_id = _take(sequence, token_id)
+    is_changed = taken_id != token_id
+    sequence.has_shortened |= is_changed
+    if taken_id is None:
+        return Judgement((eos_token_ids[0],), Fate.ENDS_BY_EOS, is_changed)
+    has_room = sequence.num_left > 1
+    if _is_complete(sequence, has_room):
+        end_ids = eos_token_ids[:1] if has_room else ()
+        return Judgement((taken_id, *end_ids), Fate.ENDS_BY_EOS, is_changed)
+    return Judgement((taken_id,), Fate.GOES_ON if has_room else Fate.ENDS_BY_LENGTH, is_changed)
 
 
-def _is_complete(sequence: RunningSequence, token_id: int) -> bool:
-    """Whether the grammar allows nothing behind this token."""
-    if sequence.matcher is None:
-        return False
+def _take(sequence: RunningSequence, token_id: int) -> int | None:
+    """The token that the matcher goes on by; None if the answer must end in front of it."""
+    matcher, guard = sequence.matcher, sequence.guard
+    if matcher is None:
+        return token_id
     try:
-        sequence.matcher.consume([token_id])
+        if guard is not None:
+            return guard.take(matcher, token_id, sequence.num_left)
+        matcher.consume([token_id])
     except GrammarError as error:
         raise RowFailed(pb.RowFailure.KIND_INVALID, str(error)) from error
-    return sequence.matcher.is_stopped
+    return token_id
+
+
+def _is_complete(sequence: RunningSequence, has_room: bool) -> bool:
+    """Whether the answer ends here by itself: nothing may follow, or it was led to this end."""
+    if sequence.matcher is None:
+        return False
+    if sequence.matcher.is_stopped:
+        return True
+    return not has_room and sequence.has_shortened and sequence.matcher.is_accepting
 
 
 def to_table(judgements: Sequence[Judgement]) -> Tensor:

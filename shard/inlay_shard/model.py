@@ -16,6 +16,7 @@ from inlay_shard import architecture
 from inlay_shard.config import DtypeName, ShardConfig
 from inlay_shard.errors import ModelRefused, naming_type
 from inlay_shard.network import Network
+from inlay_shard.plugins import find_adapter, load_plugins
 
 SMALL_MODEL_BYTES = 64 << 20
 """Weights below this are computed in float32 on CPU: nothing is gained by less."""
@@ -70,6 +71,7 @@ def load(config: ShardConfig, device: torch.device, report: Report) -> Network:
 
     With several ranks `torch.distributed` must be up. Raises ModelRefused.
     """
+    load_plugins(config.plugins)
     model_config = architecture.read_config(config.model)
     with naming_type(model_config.model_type):
         architecture.check(model_config, config.num_shards)
@@ -80,7 +82,7 @@ def load(config: ShardConfig, device: torch.device, report: Report) -> Network:
     with quiet(), weights_progress(report):
         model = _from_pretrained(loader, model_config, config, dtype, device)
     model.eval().requires_grad_(False)
-    network = Network(model)
+    network = Network(model, find_adapter(config.model, config.plugins))
     with naming_type(model_config.model_type):
         _check_code(network)
     return network

@@ -4,8 +4,7 @@ Embeddings may be wider than the model's hidden states: hidden * (1 + n). What i
 `hidden` is added to the hidden states behind the first n layers, as models with deepstack do it.
 """
 
-import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,8 +15,9 @@ from transformers import PreTrainedModel
 from transformers.configuration_utils import PretrainedConfig
 from transformers.modeling_outputs import MoeModelOutputWithPast
 
+from inlay_shard.adapter import ImageAdapter
 from inlay_shard.architecture import text_config
-from inlay_shard.errors import ModelRefused
+from inlay_shard.sight import AdaptedSight, FoundSight, Sight, names_of
 from inlay_shard.view import View
 
 _ADDED = "deepstack_visual_embeds"
@@ -36,21 +36,23 @@ class TowerAnswer(MoeModelOutputWithPast):
 class Network:
     """The modelling code of `transformers`, unmodified, over one flattened batch."""
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    def __init__(self, model: PreTrainedModel, adapter: ImageAdapter | None = None) -> None:
+        """adapter: how it takes images in; without one that is found in its code."""
         self.model = model
         self.text_tower: PreTrainedModel = model.get_decoder()
-        self._forward_names = _names(model.forward)
-        self._keeps_logits = "logits_to_keep" in self._forward_names
-        self._encoder = _with_method(model, "get_image_features")
-        self._image_names = frozenset[str]().union(
-            *(_names(getattr(part, "get_image_features", None)) for part in _parts(model))
-        )
-        self._positioner = _with_method(model, "get_rope_index")
+        self._keeps_logits = "logits_to_keep" in names_of(model.forward)
         self._added: list[Tensor] = []
         self.view = View.CAUSAL
         """What tokens of a prompt with images see; set at start-up, when it is found out."""
-        self.adds_behind_layers = _ADDED in _names(self.text_tower.forward)
+        self.adds_behind_layers = _ADDED in names_of(self.text_tower.forward)
         """Whether embeddings may be wider than the hidden states; set once, as code is replaced."""
+        self.is_adapted = adapter is not None
+        """Whether an adapter says how it takes images in."""
+        self._sight: Sight = (
+            FoundSight(model, adds_behind_layers=self.adds_behind_layers)
+            if adapter is None
+            else AdaptedSight(model, adapter)
+        )
         if self.adds_behind_layers:
             self.text_tower.register_forward_pre_hook(self._hand_added, with_kwargs=True)
 
@@ -83,27 +85,27 @@ class Network:
     @property
     def image_token_id(self) -> int | None:
         """Placeholder of images in a prompt; None when the model takes no images."""
-        if not self._image_names:
-            return None
-        for name in ("image_token_id", "image_token_index"):
-            if (token_id := getattr(self.config, name, None)) is not None:
-                return int(token_id)
-        return None
+        return self._sight.image_token_id
 
     @property
     def num_position_axes(self) -> int:
         """1, or 3 when positions have a time, a height and a width (M-RoPE)."""
-        return 1 if self._positioner is None else 3
+        return self._sight.num_position_axes
+
+    @property
+    def has_image_positions(self) -> bool:
+        """Whether images change the positions of tokens."""
+        return self._sight.has_own_positions
 
     @property
     def image_encoder(self) -> Any | None:
         """The part of the model with `get_image_features`; None when there is none."""
-        return self._encoder
+        return self._sight.encoder
 
     @property
     def images_reach_behind(self) -> bool:
         """Whether images change what is behind them: its positions, or how far it sees."""
-        return self.num_position_axes > 1 or self.view is View.PROMPT
+        return self.has_image_positions or self.view is View.PROMPT
 
     def embed(self, token_ids: Tensor, places: Tensor, features: Tensor) -> Tensor:
         """Embeddings (tokens, width) of `token_ids`, with `features` (n, width) at `places`."""
@@ -182,7 +184,7 @@ class Network:
 
     def pixel_names(self, inputs: Iterable[str]) -> list[str]:
         """Those of the processor's outputs from which images are embedded."""
-        return [name for name in inputs if name in self._image_names]
+        return self._sight.pixel_names(inputs)
 
     def place(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Inputs on the model's device, numbers with a fraction in the type of its weights."""
@@ -196,46 +198,11 @@ class Network:
 
         pixels: what `pixel_names` names, made by the model's processor.
         """
-        assert self._encoder is not None
-        output = self._encoder.get_image_features(**self.place(pixels), return_dict=True)
-        added = getattr(output, "deepstack_features", None) or []
-        if added and not self.adds_behind_layers:
-            raise ModelRefused("it adds images to its hidden states in a way that is not supported")
-        parts = [_flat(output.pooler_output), *(_flat(entry) for entry in added)]
-        return torch.cat(parts, -1).to(self.dtype)
+        return self._sight.encode(self.place(pixels)).to(self.dtype)
 
     def image_positions(self, token_ids: Tensor, inputs: Mapping[str, Tensor]) -> Tensor | None:
-        """Positions (3, tokens) of a prompt with images; None when they simply count up.
+        """Positions (axes, tokens) of a prompt with images; None when they simply count up.
 
         inputs: what the model's processor made of the prompt.
         """
-        if self._positioner is None:
-            return None
-        index = self._positioner.get_rope_index
-        known = _names(index) - {"attention_mask"}
-        named = {name: entry for name, entry in inputs.items() if name in known}
-        positions: Tensor = index(token_ids.unsqueeze(0), **named)[0]
-        return positions[:, 0]
-
-
-def _parts(model: Any) -> Iterator[Any]:
-    """The model, and what is in it under its head."""
-    yield model
-    yield getattr(model, "model", None)
-
-
-def _with_method(model: Any, name: str) -> Any | None:
-    """The outermost part of the model with a method of this name."""
-    return next((part for part in _parts(model) if hasattr(part, name)), None)
-
-
-def _flat(features: Any) -> Tensor:
-    """Embeddings (n, hidden) of images one after the other, in a tensor or a list of them."""
-    if isinstance(features, Tensor):
-        return features.reshape(-1, features.shape[-1])
-    return torch.cat([_flat(entry) for entry in features])
-
-
-def _names(function: Callable[..., Any] | None) -> frozenset[str]:
-    """Names of its parameters; none for no function."""
-    return frozenset(inspect.signature(function).parameters if function else ())
+        return self._sight.positions(token_ids, inputs)

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from enum import IntEnum
 from typing import Literal, TypeAlias
 
+from torch import Tensor
+
 from inlay_proto import generate_pb2 as pb
 from inlay_shard.errors import RowFailed
 
@@ -68,6 +70,15 @@ class Outcome:
     def add_prompt_logprobs(self, sequence_id: int, start: int, logprobs: Sequence[float]) -> None:
         """Log-probabilities of prompt tokens from position `start` on."""
         self._result.prompt_logprobs.add(sequence_id=sequence_id, start=start, logprobs=logprobs)
+
+    def add_logits(self, sequence_id: int, logits: Tensor) -> None:
+        """The model's logits (vocab_size,) at the token that a row chooses."""
+        values = logits.float().cpu().numpy().tobytes()
+        self._result.logits.add(sequence_id=sequence_id, values=values)
+
+    def shorten(self, sequence_id: int) -> None:
+        """A token of a sequence was changed, so that its answer ends in time."""
+        self._result.shortened_ids.append(sequence_id)
 
     def end(self, sequence_id: int, fate: Fate) -> None:
         """A sequence ended."""

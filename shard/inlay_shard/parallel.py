@@ -1,11 +1,15 @@
 """The ranks of one replica: how they find each other and what they tell each other."""
 
 import datetime
+import ipaddress
+import os
+import socket
 from typing import Protocol
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch._C._distributed_c10d import TCPStore
 
 PATIENCE = datetime.timedelta(seconds=120)
 """How long a rank waits for another inside a step before it gives up and ends."""
@@ -52,7 +56,10 @@ class Group:
         if device.type == "cuda":
             torch.cuda.set_device(device)
         backend = "nccl" if device.type == "cuda" else "gloo"
-        dist.init_process_group(backend, rank=rank, world_size=num_ranks, timeout=PATIENCE)
+        store = _meet(rank, num_ranks)
+        dist.init_process_group(
+            backend, store=store, rank=rank, world_size=num_ranks, timeout=PATIENCE
+        )
 
     def share(self, table: Tensor) -> Tensor:
         """One broadcast."""
@@ -65,6 +72,27 @@ class Group:
         shared = table.to(self._device)
         dist.all_reduce(shared, op=dist.ReduceOp.MIN)
         return shared.to(table.device)
+
+
+def _meet(rank: int, num_ranks: int) -> TCPStore:
+    """Where ranks find each other. Left alone, torch would listen there on every interface."""
+    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    if _is_loopback(host):
+        for backend in ("GLOO", "NCCL"):
+            os.environ.setdefault(f"{backend}_SOCKET_IFNAME", "lo")
+    listening = None
+    if rank == 0:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        # The store owns the descriptor from here on.
+        listening = socket.create_server((host, port), family=family).detach()
+    return TCPStore(host, port, num_ranks, rank == 0, timeout=PATIENCE, master_listen_fd=listening)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def join(rank: int, num_ranks: int, device: torch.device) -> Ranks:

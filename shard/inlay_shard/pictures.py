@@ -8,24 +8,30 @@ from PIL import Image, ImageOps
 
 from inlay_shard.errors import PreparationRefused
 
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+"""What is read; Pillow knows many more, some by starting other programs."""
 _TRANSPARENT = ("RGBA", "LA", "PA", "La", "RGBa")
 
 
 def read_picture(data: bytes) -> Image.Image:
     """The first frame, turned as EXIF says, over white where it is transparent, in RGB.
 
-    Raises PreparationRefused when `data` is no image that can be decoded.
+    Raises PreparationRefused when `data` is no image that can be decoded, in words of our own:
+    those of a decoder may tell of its memory.
     """
+    # The router bounds the pixels, and the system the memory of the process that this runs in.
+    Image.MAX_IMAGE_PIXELS = None
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(data))
+            warnings.simplefilter("ignore")
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
             image.load()
             return to_rgb(ImageOps.exif_transpose(image))
     except MemoryError as error:
         raise PreparationRefused("the image is too large to decode") from error
     except Exception as error:
-        raise PreparationRefused(f"the image cannot be decoded: {error}") from error
+        words = "truncated" if "truncated" in str(error) else "damaged"
+        raise PreparationRefused(f"the image cannot be decoded: it is {words}") from error
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

@@ -17,6 +17,7 @@ from inlay_shard.errors import PreparationRefused
 from inlay_shard.pictures import read_picture
 from inlay_shard.processor import load_processor
 from inlay_shard.recipe import Piece, Recipe
+from inlay_shard.speakable import reason_of
 
 _TOKEN_TYPES = ("mm_token_type_ids", "token_type_ids")
 """What processors make beside each token id."""
@@ -104,7 +105,7 @@ class Preparer:
         except MemoryError as error:
             raise PreparationRefused("the images need too much memory") from error
         except Exception as error:
-            reason = f"the model's processor cannot use the prompt: {error}"
+            reason = f"the model's processor cannot use the prompt{reason_of(error)}"
             raise PreparationRefused(reason) from error
         tensors = {k: v for k, v in made.items() if isinstance(v, torch.Tensor)}
         tensors.pop("attention_mask", None)  # one prompt alone is not padded

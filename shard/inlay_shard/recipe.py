@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from inlay_proto import generate_pb2 as pb
 from inlay_shard.errors import PreparationRefused
+from inlay_shard.frames import Frame
 
-Piece = str | bytes
-"""Text, or an encoded image."""
+Piece = str | bytes | pb.ImageEmbeds
+"""Text, an encoded image, or embeddings in its stead."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +31,8 @@ class Recipe:
     """Whether prompts may be spliced: proven, see `splice_proof`."""
     can_splice_neighbours: bool = False
     """Whether they may where nothing stands between two images."""
+    frame: Frame | None = None
+    """What stands around an image; None where that differs, or was not looked for."""
 
     def write(self, pieces: Sequence[Piece]) -> str:
         """The text for the processor. Raises PreparationRefused for a reserved token in it."""

@@ -108,16 +108,18 @@ class Roster:
             raise RowFailed(
                 pb.RowFailure.KIND_INVALID, "this model answers only prompts with an image"
             )
-        self._check_token_ids(message.token_ids)
-        matcher = None
+        self._check_token_ids(message)
+        matcher, guard = None, None
         if message.HasField("grammar") and self._constraints is not None:
-            output_ids = message.token_ids[message.num_prompt_tokens :]
-            matcher = self._constraints.matcher(message.grammar, output_ids)
-        return RunningSequence.from_message(message, self._find_features(message), matcher)
+            matcher, guard = self._constraints.follow(message)
+        return RunningSequence.from_message(message, self._find_features(message), matcher, guard)
 
-    def _check_token_ids(self, token_ids: Sequence[int]) -> None:
-        for token_id in set(token_ids):
-            if token_id >= self._num_embeddings and token_id != self._image_token_id:
+    def _check_token_ids(self, message: pb.Sequence) -> None:
+        """A placeholder may have no embedding of its own, but only where an image takes its place;
+        as text it is looked up like any other token."""
+        placeholder = self._image_token_id if message.features_key else None
+        for token_id in set(message.token_ids):
+            if token_id >= self._num_embeddings and token_id != placeholder:
                 raise RowFailed(
                     pb.RowFailure.KIND_INVALID,
                     f"token id {token_id} is not below {self._num_embeddings}, "

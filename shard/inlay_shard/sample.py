@@ -1,13 +1,15 @@
 """A prompt with pictures that nobody sent, to try a model with."""
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from inlay_shard.errors import ModelRefused, PreparationRefused
-from inlay_shard.preparation import Prepared, load_preparer
+from inlay_shard.preparation import Prepared
+from inlay_shard.preparers import find_preparer
 from inlay_shard.recipe import Piece
 
 SIZES = ((224, 40), (40, 168))
@@ -18,15 +20,18 @@ _MAX_PIXELS = 4_000_000
 """Numbers that a processor makes of the two pictures, above which one must do."""
 
 
-def sample(folder: Path) -> Prepared:
+def sample(folder: Path, plugins: Sequence[str] = ()) -> Prepared:
     """Two pictures between words, or one where a processor makes much of them.
+
+    They have one size where what is made of each is only joined, as by an adapter.
 
     Raises ModelRefused when the processor of the model folder cannot use them.
     """
-    preparer = load_preparer(folder)
+    preparer = find_preparer(folder, plugins)
     if preparer is None:
         raise ModelRefused("its processor takes no images")
-    first, second = (_picture(width, height) for width, height in SIZES)
+    sizes = SIZES[:1] * 2 if preparer.recipe.can_splice else SIZES
+    first, second = (_picture(width, height) for width, height in sizes)
     several: list[Piece] = ["see ", first, " and ", second, " there"]
     try:
         prepared = preparer.prepare(several, True)
@@ -37,16 +42,16 @@ def sample(folder: Path) -> Prepared:
     return prepared
 
 
-def largest_num_pixels(folder: Path) -> int:
+def largest_num_pixels(folder: Path, plugins: Sequence[str] = ()) -> int:
     """Numbers that the processor of the model folder makes of one picture at most, about."""
-    preparer = load_preparer(folder)
+    preparer = find_preparer(folder, plugins)
     assert preparer is not None
     return num_pixels(preparer.prepare([_picture(*_LARGEST), " there"], True))
 
 
 def num_pixels(prepared: Prepared) -> int:
-    """Numbers in the pixels of all pictures."""
-    return sum(entry.size for name, entry in prepared.inputs.items() if "pixel" in name)
+    """Numbers in what was made of all pictures, which is pixels but for a few."""
+    return sum(entry.size for entry in prepared.inputs.values())
 
 
 def _picture(width: int, height: int) -> bytes:

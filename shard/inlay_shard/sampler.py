@@ -141,6 +141,11 @@ class Sampler:
         return self._kernels.draw(logits, warping, torch.from_numpy(numbers))
 
 
+def logprob_of(logits: Tensor, token_id: int) -> float:
+    """Log-probability of one token under the model: logits (vocab_size,)."""
+    return float(logits[token_id].float() - logits.float().logsumexp(-1))
+
+
 def _apply_watermark(logits: Tensor, rows: Sequence[SamplingRow]) -> None:
     places = [place for place, row in enumerate(rows) if row.has_watermark]
     if not places:

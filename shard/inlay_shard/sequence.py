@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from inlay_grammars.guard import Guard
 from inlay_grammars.matcher import Matcher
 from inlay_proto import generate_pb2 as pb
 from inlay_shard.controls import SamplingRow
@@ -57,14 +58,23 @@ class RunningSequence:
     """Images of the prompt."""
     matcher: Matcher | None = None
     """State of the grammar; only on rank 0."""
+    guard: Guard | None = None
+    """Leads the answer to its end in time; only where there is a matcher."""
+    has_shortened: bool = False
+    """Whether the guard ever changed a token."""
     wants_prompt_logprobs: bool = False
+    wants_logits: bool = False
     blocks: BlockTable = field(default_factory=BlockTable)
     num_computed: int = 0
     """Tokens whose keys and values are in the pool: [0, num_computed)."""
 
     @classmethod
     def from_message(
-        cls, message: pb.Sequence, features: Features | None, matcher: Matcher | None
+        cls,
+        message: pb.Sequence,
+        features: Features | None,
+        matcher: Matcher | None,
+        guard: Guard | None = None,
     ) -> "RunningSequence":
         """A sequence as it joins, with the tokens computed that the router found cached."""
         token_ids = list(message.token_ids)
@@ -86,7 +96,10 @@ class RunningSequence:
             output_ids=output_ids,
             features=features,
             matcher=matcher,
+            guard=guard,
+            has_shortened=message.finishing.has_shortened,
             wants_prompt_logprobs=message.prompt_logprobs,
+            wants_logits=message.logits,
             num_computed=message.num_cached_tokens,
         )
 
@@ -98,4 +111,9 @@ class RunningSequence:
     @property
     def has_room(self) -> bool:
         """Whether another token may follow."""
-        return len(self.output_ids) < self.max_new_tokens
+        return self.num_left > 0
+
+    @property
+    def num_left(self) -> int:
+        """Tokens that may follow."""
+        return self.max_new_tokens - len(self.output_ids)

@@ -2,34 +2,21 @@
 
 import asyncio
 import gc
-import os
 import signal
 import traceback
-from concurrent.futures import Future
-from pathlib import Path
 from typing import Any
 
 import grpc
-import torch
-from transformers import AutoModelForImageTextToText
 
-from inlay_proto import generate_pb2 as pb
 from inlay_proto.generate_pb2_grpc import add_ShardServicer_to_server
-from inlay_shard import architecture
 from inlay_shard.config import ShardConfig
-from inlay_shard.embedding import Eyes
-from inlay_shard.encoder import Encoder, check_replicated
-from inlay_shard.engine import Engine
 from inlay_shard.errors import CONFIGURATION_ERROR, ModelRefused
-from inlay_shard.features import FeatureCache, default_cache_bytes
 from inlay_shard.image_workers import ImageWorkers
-from inlay_shard.images import ImageDesk
 from inlay_shard.lines import say
-from inlay_shard.network import Network
+from inlay_shard.listening import listen
 from inlay_shard.parent import ParentWatch
-from inlay_shard.service import Served, ShardService
-from inlay_shard.startup import start
-from inlay_shard.worker import StepThread
+from inlay_shard.service import ShardService
+from inlay_shard.shard import Listener, Served, Shard
 
 MAX_MESSAGE_BYTES = 256 << 20
 """A Prepare call carries images as their clients sent them."""
@@ -47,23 +34,21 @@ class Process:
         self._config = config
         self._loop = asyncio.get_running_loop()
         self._leaving: asyncio.Future[int] = self._loop.create_future()
-        self._features = FeatureCache()
-        self._workers = workers
         self._watch = watch
-        self._steps = StepThread(self._load, self._fail)
-        self._images = ImageDesk(self._workers, self._features, config.model)
-        self._service = ShardService(self._steps, self._images)
+        listener = Listener(on_ready=self._ready, on_failure=self._fail, report=self._say)
+        self._shard = Shard(config, workers, listener)
+        self._service = ShardService(self._shard.steps, self._shard.images)
 
     async def run(self) -> int:
         """Serve until told to leave; the exit code."""
         server = grpc.aio.server(options=message_options())
         register: Any = add_ShardServicer_to_server
         register(self._service, server)
-        listen(server, self._config.address)
+        listen(server, self._config)
         await server.start()
         try:
             self._watch_for_the_end()
-            self._steps.start()
+            self._shard.start()
             return await self._leaving
         finally:
             await server.stop(GRACE_SECONDS)
@@ -81,60 +66,16 @@ class Process:
         if not self._leaving.done():
             self._leaving.set_result(exit_code)
 
-    def _load(self) -> Engine:
-        """On the step thread, as everything below."""
-        config = self._config
-        torch.set_num_threads(num_threads(config))
-        asked = self._ask_for_images()
-        ready = start(config, self._features, lambda: self._takes_images(asked), self._say)
-        eyes = self._open_eyes(ready.network) if ready.facts.takes_images else None
+    def _ready(self, served: Served) -> None:
+        """On the step thread, as `_say` and `_fail`."""
         calm_collector()
-        self._loop.call_soon_threadsafe(self._serve, ready.facts, eyes)
-        return ready.engine
+        self._loop.call_soon_threadsafe(self._serve, served)
 
-    def _open_eyes(self, network: Network) -> Eyes:
-        check_replicated(network)
-        config = self._config
-        max_bytes = config.image_cache_bytes or default_cache_bytes(network.device)
-        self._features.max_bytes = max_bytes
-        num_workers = self._workers.num_workers
-        self._say(f"image cache of {max_bytes >> 20} MiB, image workers: {num_workers}")
-        encoder = Encoder(
-            network,
-            num_threads=self._num_encoder_threads,
-            max_batch_images=config.max_batch_images if config.num_shards == 1 else 1,
-        )
-        return Eyes(network=network, encoder=encoder)
-
-    def _num_encoder_threads(self) -> int:
-        """All while no step runs. Ranks must agree to the last bit, so theirs is a fixed number."""
-        most = num_threads(self._config)
-        is_alone = self._config.num_shards == 1 and self._steps.is_idle
-        return most if is_alone else max(1, most // 2)
-
-    def _ask_for_images(self) -> Future[bool] | None:
-        """Let a worker load the processor, if it does not do so already."""
-        if architecture.auto_class(architecture.read_config(self._config.model)) is not (
-            AutoModelForImageTextToText
-        ):
-            return None
-        return self._workers.ask_takes_images()
-
-    def _takes_images(self, asked: Future[bool] | None) -> bool:
-        if asked is None:
-            return False
-        self._say("loading the image processor")
-        try:
-            return asked.result()
-        except Exception as error:
-            self._say(f"serving text alone, as the image processor does not load: {error}")
-            return False
-
-    def _serve(self, facts: pb.ModelFacts, eyes: Eyes | None) -> None:
-        self._service.serve(Served(facts, eyes))
+    def _serve(self, served: Served) -> None:
+        self._service.serve(served)
         say(self._config, "ready")
-        if eyes is not None:
-            self._warming_up = asyncio.create_task(self._images.warm_up())
+        if served.eyes is not None:
+            self._warming_up = asyncio.create_task(self._shard.images.warm_up())
 
     def _say(self, words: str) -> None:
         self._service.status = words
@@ -158,31 +99,12 @@ def calm_collector() -> None:
     gc.set_threshold(*_COLLECTOR_THRESHOLDS)
 
 
-def num_threads(config: ShardConfig) -> int:
-    """CPU threads that compute."""
-    cores = len(os.sched_getaffinity(0))
-    return config.num_threads or max(1, cores // config.num_shards)
-
-
 def message_options() -> list[tuple[str, int]]:
     """Options of gRPC, for both ends."""
     return [
         ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
         ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     ]
-
-
-def listen(server: grpc.aio.Server, address: str) -> None:
-    """Bind to an address. A socket file is for this user alone, and replaces one left behind."""
-    if not address.startswith("unix:"):
-        server.add_insecure_port(address)
-        return
-    Path(address.removeprefix("unix:")).unlink(missing_ok=True)
-    before = os.umask(0o177)
-    try:
-        server.add_insecure_port(address)
-    finally:
-        os.umask(before)
 
 
 async def serve(config: ShardConfig, workers: ImageWorkers, watch: ParentWatch) -> int:

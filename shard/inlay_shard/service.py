@@ -2,26 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import Any
 
 import grpc
 
 from inlay_proto import generate_pb2 as pb
 from inlay_proto.generate_pb2_grpc import ShardServicer
-from inlay_shard.embedding import Eyes
 from inlay_shard.errors import PreparationRefused
 from inlay_shard.images import ImageDesk
+from inlay_shard.shard import Served
 from inlay_shard.worker import StepThread
-
-
-@dataclass(frozen=True)
-class Served:
-    """What there is to serve once the model is loaded."""
-
-    facts: pb.ModelFacts
-    eyes: Eyes | None
-    """None when the model takes no images."""
 
 
 class ShardService(ShardServicer):
@@ -69,6 +59,7 @@ class ShardService(ShardServicer):
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, reason)
         self._is_running = True
         try:
+            await context.send_initial_metadata(())  # so that the router knows
             async for result in self._run(request_iterator):
                 yield result
         finally:

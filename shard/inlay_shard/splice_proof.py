@@ -9,20 +9,30 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from inlay_shard.adapted_preparation import AdaptedPreparer
+from inlay_shard.errors import PreparationRefused
+from inlay_shard.frames import Frame, find_frame
 from inlay_shard.preparation import Expansion, Preparer
+from inlay_shard.preparers import AnyPreparer
 from inlay_shard.recipe import Piece, Recipe
 from inlay_shard.splicing import Splicer
 
+_OTHER_SIZES = ((64, 64), (700, 500))
+"""Width and height of more images, of which the frame of all images is told."""
 
-def prove(preparer: Preparer) -> Recipe:
-    """The preparer's recipe, with what is proven about splicing.
+
+def prove(preparer: AnyPreparer) -> Recipe:
+    """The preparer's recipe, with what is proven about splicing and the frame of images.
 
     Long, narrow images, as processors that cut images into tiles make few of them.
     """
     recipe = preparer.recipe
+    wide, high = _image(64, 16), _image(16, 64)
+    if isinstance(preparer, AdaptedPreparer):
+        frame = _frame(preparer, [preparer.expand(image) for image in (wide, high)])
+        return dataclasses.replace(recipe, frame=frame)
     if not recipe.tokenizer_json:
         return recipe
-    wide, high = _image(64, 16), _image(16, 64)
     apart: list[tuple[list[Piece], bool]] = [
         (["a b", wide, "c\n", high, " d. ", wide], True),
         ([high, "x\n\n", wide, "\n1"], False),
@@ -35,8 +45,20 @@ def prove(preparer: Preparer) -> Recipe:
     except Exception:  # whatever its code meets where it was not made for it
         return recipe
     return dataclasses.replace(
-        recipe, can_splice=can_splice, can_splice_neighbours=can_splice_neighbours
+        recipe,
+        can_splice=can_splice,
+        can_splice_neighbours=can_splice_neighbours,
+        frame=_frame(preparer, list(expansions.values())) if can_splice else None,
     )
+
+
+def _frame(preparer: AnyPreparer, expansions: Sequence[Expansion]) -> Frame | None:
+    try:
+        others = [preparer.expand(_image(*size)) for size in _OTHER_SIZES]
+    except PreparationRefused:
+        return None
+    tokens = [expansion.token_ids for expansion in (*expansions, *others)]
+    return find_frame(tokens, preparer.recipe.image_token_id)
 
 
 def _image(width: int, height: int) -> bytes:

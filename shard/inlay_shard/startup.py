@@ -7,9 +7,16 @@ import torch
 
 import inlay_kernels
 from inlay_kernels import Kernels
+from inlay_kernels.decoder import PANEL, fits
 from inlay_proto import generate_pb2 as pb
 from inlay_shard import facts, probe
-from inlay_shard.cache import AttentionLayer, KVPool, bytes_per_block, choose_num_blocks
+from inlay_shard.cache import (
+    AttentionLayer,
+    KVPool,
+    bytes_per_block,
+    choose_num_blocks,
+    in_panels,
+)
 from inlay_shard.config import DEFAULT_STEP_TOKENS, ShardConfig
 from inlay_shard.constraints import Constraints
 from inlay_shard.encoder import MAX_BATCH_VALUES
@@ -97,18 +104,24 @@ def check_quantize(config: ShardConfig, device: torch.device) -> None:
         raise ModelRefused(
             f"--quantize {config.quantize} is for one shard. Given: {config.num_shards}"
         )
+    if not fits(config.block_size):
+        raise ModelRefused(
+            f"--quantize {config.quantize} needs a --block-size that is a multiple of {PANEL}. "
+            f"Given: {config.block_size}"
+        )
 
 
 def _try_images(network: Network, config: ShardConfig, report: Report) -> int:
     """Prove that images reach the text tower; about what embedding the most at a time takes."""
     report("trying a prompt with pictures")
-    prepared = sample(config.model)
+    prepared = sample(config.model, config.plugins)
     network.view = prove_images(network, prepared)
     names = network.pixel_names(prepared.inputs)
     pixels = {name: torch.from_numpy(prepared.inputs[name]) for name in names}
     with torch.inference_mode(), measured(network.device) as peak:
         network.encode_images(pixels)
-    largest = max(largest_num_pixels(config.model), MAX_BATCH_VALUES[network.device.type])
+    most = largest_num_pixels(config.model, config.plugins)
+    largest = max(most, MAX_BATCH_VALUES[network.device.type])
     return peak.num_bytes * largest // max(1, num_pixels(prepared))
 
 
@@ -124,8 +137,9 @@ def _fit_attention(
     report("fitting attention")
     reference = probe.reference_logits(network)
     layers = probe.install(network)
-    is_quantised = config.quantize is not None
-    fused = _pack(network, layers, is_quantised, report) if ranks.num_ranks == 1 else None
+    fused = _pack(network, layers, config, report) if ranks.num_ranks == 1 else None
+    if fused is not None:
+        layers = in_panels(layers)
     num_blocks = config.num_blocks
     if num_blocks is None:
         report("trying the largest step (the first start compiles it, which takes a while)")
@@ -177,7 +191,7 @@ def _prove(
 
 
 def _pack(
-    network: Network, layers: Sequence[AttentionLayer], is_quantised: bool, report: Report
+    network: Network, layers: Sequence[AttentionLayer], config: ShardConfig, report: Report
 ) -> FusedTower | None:
     """On the CPU, lay weights out for it: a text tower of the common kind as a whole, and layer by
     layer what is left of the model.
@@ -186,8 +200,10 @@ def _pack(
     """
     if network.device.type != "cpu":
         return None
-    fused = None
-    if not network.adds_behind_layers:
+    fused, is_quantised = None, config.quantize is not None
+    if not fits(config.block_size):
+        report(f"blocks of {config.block_size} tokens: slower than multiples of {PANEL}")
+    elif not network.adds_behind_layers:
         fused = fuse(network, [layer.module for layer in layers], is_quantised=is_quantised)
     if fused is None and is_quantised:
         raise ModelRefused(

@@ -166,7 +166,7 @@ class _Noter:
             value_size=value.shape[2],
             scale=scale,
             window=sliding_window,
-            is_plain=softcap is None and sinks is None,
+            is_plain=softcap is None and sinks is None and scale > 0,
         )
         self.calls.append(call)
         return query.new_zeros(*query.shape[:2], value.shape[2])

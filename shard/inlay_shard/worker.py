@@ -38,7 +38,7 @@ class StepThread:
         """Both are called on the thread. A failure of loading or of a step ends it."""
         self._load = load
         self._on_failure = on_failure
-        self._tasks: queue.SimpleQueue[Callable[[RunsSteps], None]] = queue.SimpleQueue()
+        self._tasks: queue.SimpleQueue[Callable[[RunsSteps], None] | None] = queue.SimpleQueue()
         self._last_active = 0.0
         self._thread = threading.Thread(target=self._run, name="steps", daemon=True)
 
@@ -54,6 +54,12 @@ class StepThread:
         """Forget every sequence, behind the steps submitted before, which all ranks still run."""
         self._tasks.put(lambda engine: engine.reset())
 
+    def stop(self) -> None:
+        """End the thread behind what was submitted before, and wait for it."""
+        self._tasks.put(None)
+        if self._thread.ident is not None:
+            self._thread.join()
+
     @property
     def is_idle(self) -> bool:
         """Whether no step has run for a while; for any thread."""
@@ -62,8 +68,7 @@ class StepThread:
     def _run(self) -> None:
         try:
             engine = self._load()
-            while True:
-                task = self._tasks.get()
+            while (task := self._tasks.get()) is not None:
                 self._last_active = math.inf
                 task(engine)
                 self._last_active = time.monotonic()

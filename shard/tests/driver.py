@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
 from inlay_proto import generate_pb2 as pb
 from inlay_shard.architecture import auto_class, read_config
@@ -21,11 +22,12 @@ from inlay_shard.encoder import Encoder
 from inlay_shard.features import FeatureCache
 from inlay_shard.images import ImageDesk
 from inlay_shard.preparation import Expansion, Prepared, load_preparer
+from inlay_shard.preparers import find_preparer
 from inlay_shard.recipe import Piece, Recipe
 from inlay_shard.splice_proof import prove
 from inlay_shard.startup import Ready, start
 
-BLOCK_SIZE = 8
+BLOCK_SIZE = 32
 
 
 class InlineWorkers:
@@ -33,8 +35,8 @@ class InlineWorkers:
 
     num_workers = 1
 
-    def __init__(self, folder: Path) -> None:
-        preparer = load_preparer(folder)
+    def __init__(self, folder: Path, plugins: Sequence[str] = ()) -> None:
+        preparer = find_preparer(folder, plugins)
         assert preparer is not None
         self._preparer = preparer
 
@@ -100,7 +102,18 @@ def prepare_request(pieces: Sequence[Piece]) -> pb.PrepareRequest:
 def _chunk(piece: Piece) -> pb.Chunk:
     if isinstance(piece, str):
         return pb.Chunk(text=piece)
+    if isinstance(piece, pb.ImageEmbeds):
+        return pb.Chunk(embeds=piece)
     return pb.Chunk(image=pb.Image(data=piece, digest=hashlib.sha256(piece).digest()))
+
+
+def embeds_of(numbers: Tensor) -> pb.ImageEmbeds:
+    """Embeddings (n, width) in an image's stead, as the router sends them."""
+    data = numbers.cpu().contiguous().view(torch.uint8).numpy().tobytes()
+    dtype = str(numbers.dtype).removeprefix("torch.")
+    num_tokens, width = numbers.shape
+    digest = hashlib.sha256(f"{dtype} {num_tokens} {width}\n".encode() + data).digest()
+    return pb.ImageEmbeds(data=data, dtype=dtype, num_tokens=num_tokens, width=width, digest=digest)
 
 
 def start_shard(folder: Path, *, takes_images: bool = False, **options: Any) -> Shard:
@@ -113,7 +126,9 @@ def start_shard(folder: Path, *, takes_images: bool = False, **options: Any) -> 
     ready = start(config, features, lambda: takes_images, lambda words: None)
     encoder = Encoder(ready.network, num_threads=lambda: 1, max_batch_images=8)
     eyes = Eyes(network=ready.network, encoder=encoder)
-    desk = ImageDesk(InlineWorkers(folder), features, folder) if takes_images else None
+    desk = None
+    if takes_images:
+        desk = ImageDesk(InlineWorkers(folder, config.plugins), features, folder)
     return Shard(folder, ready, features, desk, eyes)
 
 
@@ -132,6 +147,7 @@ class Running:
     top_tokens: list[tuple[int, float]] = field(default_factory=list)
     ending: int | None = None
     failure: pb.RowFailure | None = None
+    has_shortened: bool = False
     is_known: bool = False
     places: Sequence[pb.ImagePlace] = ()
 
@@ -206,6 +222,8 @@ class Driver:
         del message.token_ids[old.num_prompt_tokens :]
         message.token_ids.extend(running.output_ids)
         message.num_cached_tokens = 0
+        if message.HasField("finishing"):
+            message.finishing.has_shortened = running.has_shortened
         running.message, running.num_computed, running.is_known = message, 0, False
         self.sequences[message.sequence_id] = running
 
@@ -260,6 +278,8 @@ class Driver:
         for found in result.prompt_logprobs:
             values = self.sequences[found.sequence_id].prompt_logprobs
             values.update(enumerate(found.logprobs, found.start))
+        for sequence_id in result.shortened_ids:
+            self.sequences[sequence_id].has_shortened = True
         for ending in result.endings:
             self.sequences[ending.sequence_id].ending = ending.reason
         for failure in result.failures:

@@ -1,8 +1,10 @@
 """What tests make a worker process do. In a module of its own, which a new process can import."""
 
 import os
+import resource
 import signal
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -31,3 +33,10 @@ def take_memory(num_bytes: int, preparer: Preparer) -> int:
         return len(np.zeros(num_bytes, np.uint8))
     except MemoryError as error:
         raise PreparationRefused("too much") from error
+
+
+def limit_memory(num_bytes: int, preparer: Preparer) -> None:
+    """From here on no more than so much beyond what there is."""
+    num_pages = int(Path("/proc/self/statm").read_text().split()[0])
+    most = num_pages * resource.getpagesize() + num_bytes
+    resource.setrlimit(resource.RLIMIT_AS, (most, resource.getrlimit(resource.RLIMIT_AS)[1]))

@@ -43,7 +43,7 @@ def sharing(driver: Driver, source: Running, num_blocks: int, *more: int, **othe
 
 def test_a_prompt_goes_on_behind_the_blocks_of_another(llama: Shard) -> None:
     driver, reference = Driver(llama), Reference(llama.folder)
-    first = driver.add(tokens(21), max_new_tokens=40)
+    first = driver.add(tokens(2 * BLOCK_SIZE + 5), max_new_tokens=40)
     driver.step()
     others = [sharing(driver, first, count, 7, 8, 9) for count in (1, 2)]
     driver.run()
@@ -55,9 +55,9 @@ def test_a_prompt_goes_on_behind_the_blocks_of_another(llama: Shard) -> None:
 
 def test_only_the_last_token_is_left_to_compute(llama: Shard) -> None:
     driver, reference = Driver(llama), Reference(llama.folder)
-    first = driver.add(tokens(16), max_new_tokens=20)
+    first = driver.add(tokens(2 * BLOCK_SIZE), max_new_tokens=20)
     driver.step()
-    again = sharing(driver, first, 1, *first.message.token_ids[8:16])
+    again = sharing(driver, first, 1, *first.message.token_ids[BLOCK_SIZE:])
     edge = sharing(driver, first, 2, 5)
     driver.run()
     for running in (again, edge):
@@ -67,10 +67,10 @@ def test_only_the_last_token_is_left_to_compute(llama: Shard) -> None:
 def test_a_second_turn_reuses_the_blocks_of_the_answer(llama: Shard) -> None:
     driver, reference = Driver(llama), Reference(llama.folder)
     first = driver.add(tokens(10), max_new_tokens=60)
-    for _ in range(24):
+    for _ in range(BLOCK_SIZE):
         driver.step()
-    second = sharing(driver, first, 4, 20, 21, 22)
-    assert second.message.token_ids[10:32] == first.output_ids[:22]
+    second = sharing(driver, first, 1, 20, 21, 22)
+    assert second.message.token_ids[10:BLOCK_SIZE] == first.output_ids[: BLOCK_SIZE - 10]
     driver.run()
     assert second.output_ids == reference.generate(list(second.message.token_ids))
 
@@ -112,9 +112,9 @@ def test_features_that_are_gone_matter_only_to_tokens_that_need_them(folder: Pat
 
 def test_a_sequence_with_nothing_left_to_compute_fails_alone(llama: Shard) -> None:
     driver = Driver(llama)
-    first = driver.add(tokens(16))
+    first = driver.add(tokens(2 * BLOCK_SIZE))
     driver.step()
     nothing_left = sharing(driver, first, 2)
     driver.run()
-    assert nothing_left.failure is not None and "16 of 16" in nothing_left.failure.message
+    assert nothing_left.failure is not None and "64 of 64" in nothing_left.failure.message
     assert len(first.output_ids) == 12

@@ -81,7 +81,7 @@ def test_a_page_says_what_came_of_each_family() -> None:
     refused = Trial(model_type="rwkv", loads=False, reason="no attention")
     text = page([good], [wrong, refused])
     assert "1 model types; 1 are served, 1 of them with images here." in text
-    assert "| rwkv | refused |  |  |  |  |  |  | no attention |" in text
+    assert "| rwkv | refused |  |  |  |  |  |  |  | no attention |" in text
     assert "| gpt2 | yes | **no** |" in text
     assert wrong.is_wrong and not good.is_wrong and not refused.is_wrong
     assert "WRONG: text" in line(wrong)

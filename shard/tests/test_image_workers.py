@@ -1,8 +1,10 @@
 """The processes that prepare images: what kills one, what it is killed for, and who is told."""
 
 import asyncio
+import io
 import os
 import signal
+import time
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from functools import partial
@@ -11,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from driver import picture
-from mischief import hang, kill_self, stumble, take_memory
+from mischief import hang, kill_self, limit_memory, stumble, take_memory
+from PIL import Image
 from tiny_models import make_tiny
 
 from inlay_shard.errors import PreparationRefused
@@ -55,11 +58,27 @@ def test_a_refusal_keeps_its_words_and_the_process(workers: ImageWorkers) -> Non
     assert workers.process_ids == before
 
 
-def test_a_fault_is_told_and_keeps_the_process(workers: ImageWorkers) -> None:
+def test_a_fault_keeps_its_words_from_the_client_and_the_process(workers: ImageWorkers) -> None:
     before = workers.process_ids
-    with pytest.raises(PreparationRefused, match="ZeroDivisionError: by zero"):
+    with pytest.raises(PreparationRefused, match="^the images cannot be prepared$"):
         asyncio.run(workers._ask(stumble))
     assert workers.process_ids == before
+
+
+def test_an_image_that_takes_all_memory_is_refused_alone(folder: Path) -> None:
+    """10,000 pixels square in 300 KB: 300 MB, and as much again for each form it goes through."""
+    large = io.BytesIO()
+    Image.new("P", (10_000, 10_000)).save(large, "PNG")
+    small = ImageWorkers(folder, 1)
+    try:
+        asyncio.run(small._ask(partial(limit_memory, 200 << 20)))
+        before = small.process_ids
+        with pytest.raises(PreparationRefused, match="too large to decode|too much memory"):
+            asyncio.run(small.expand(large.getvalue()))
+        assert asyncio.run(small.expand(picture(1)))[0].num_places == 16
+        assert small.process_ids == before
+    finally:
+        small.stop()
 
 
 def test_worker_that_died_is_replaced(workers: ImageWorkers) -> None:
@@ -128,3 +147,17 @@ def test_workers_leave_most_cores_to_the_steps(monkeypatch: pytest.MonkeyPatch) 
     ]:
         monkeypatch.setattr(os, "sched_getaffinity", lambda _, n=num_cores: set(range(n)))
         assert default_num_workers(num_shards) == expected
+
+
+def test_a_worker_that_is_killed_while_it_starts_does_not_make_the_model_blind(
+    folder: Path,
+) -> None:
+    own = ImageWorkers(folder, 1)
+    try:
+        asked = own.ask_takes_images()
+        while not own.process_ids and not asked.done():
+            time.sleep(0.001)
+        os.kill(own.process_ids[0], signal.SIGKILL)
+        assert asked.result(120)
+    finally:
+        own.stop()

@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from inlay_shard.errors import PreparationRefused
 from inlay_shard.pictures import read_picture
@@ -64,7 +64,73 @@ def test_truncated_image_is_refused() -> None:
         read_picture(encoded(Image.fromarray(noise))[:2000])
 
 
-def test_decompression_bomb_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+@pytest.mark.parametrize("format", ["EPS", "PPM", "ICO", "TGA", "PDF", "JPEG2000"])
+def test_other_formats_are_not_even_tried(format: str) -> None:
     with pytest.raises(PreparationRefused, match="the image cannot be decoded"):
-        read_picture(encoded(Image.new("RGB", (12, 12))))
+        read_picture(encoded(Image.new("RGB", (16, 16)), format))
+
+
+def test_a_refusal_says_nothing_of_the_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError("cannot identify <_io.BytesIO object at 0x7f0000000000>")
+
+    monkeypatch.setattr(Image, "open", fail)
+    with pytest.raises(PreparationRefused) as caught:
+        read_picture(b"x")
+    assert str(caught.value) == "the image cannot be decoded: it is damaged"
+
+
+def as_transformers_loads_it(data: bytes) -> Image.Image:
+    """What `transformers.image_utils.load_image` does with a file."""
+    return ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB")
+
+
+def noise(mode: str) -> Image.Image:
+    values = np.random.default_rng(0).integers(0, 256, (9, 13, 4), dtype=np.uint8)
+    values[..., 3] = 255
+    if mode in ("LAB", "CMYK"):
+        bands = [Image.fromarray(values[..., band]) for band in range(len(mode))]
+        return Image.merge(mode, bands)
+    image = Image.fromarray(values)
+    return image.convert(mode) if "A" in mode else image.convert("RGB").convert(mode)
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind"),
+    [(mode, "PNG") for mode in ("1", "L", "LA", "P", "RGB", "RGBA")]
+    + [(mode, "TIFF") for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB")]
+    + [(mode, "JPEG") for mode in ("L", "RGB", "CMYK")]
+    + [(mode, "WEBP") for mode in ("L", "RGB", "RGBA")]
+    + [(mode, "BMP") for mode in ("1", "L", "P", "RGB")]
+    + [(mode, "GIF") for mode in ("L", "P", "RGB")],
+)
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_opaque_images_are_as_transformers_loads_them(mode: str, kind: str, turn: int) -> None:
+    """In every mode, turned in every way."""
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    options = {} if kind in ("BMP", "GIF") else {"exif": exif}
+    data = encoded(noise(mode), kind, **options)
+    read, expected = read_picture(data), as_transformers_loads_it(data)
+    assert read.size == expected.size
+    assert np.array_equal(np.asarray(read), np.asarray(expected))
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])
+def test_of_an_animation_the_first_frame_is_read(kind: str) -> None:
+    frames = [Image.new("RGB", (6, 5), color) for color in ("red", "lime", "blue")]
+    options = {"lossless": True} if kind == "WEBP" else {}
+    data = encoded(frames[0], kind, save_all=True, append_images=frames[1:], **options)
+    read = read_picture(data)
+    assert read.size == (6, 5)
+    assert read.getpixel((3, 2)) == (255, 0, 0)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "TIFF", "WEBP"])
+def test_a_file_that_ends_too_soon_is_refused(kind: str, share: float) -> None:
+    buffer = io.BytesIO()
+    Image.effect_noise((90, 90), 90).convert("RGB").save(buffer, kind)
+    data = buffer.getvalue()
+    with pytest.raises(PreparationRefused, match="the image cannot be decoded"):
+        read_picture(data[: int(len(data) * share)])

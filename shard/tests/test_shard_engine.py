@@ -107,12 +107,12 @@ def test_complete_grammar_adds_the_end_token_at_once(driver: Driver) -> None:
     assert not neighbour.is_over
 
 
-def test_complete_grammar_without_room_ends_by_length(driver: Driver) -> None:
+def test_complete_grammar_without_room_has_no_end_token(driver: Driver) -> None:
     grammar = pb.Grammar(kind=pb.Grammar.KIND_REGEX, value="abc")
     running = driver.add(PROMPT, 3, grammar=grammar)
     driver.run()
     assert len(running.output_ids) == 3
-    assert running.ending == pb.END_REASON_LENGTH
+    assert running.ending == pb.END_REASON_EOS_TOKEN
 
 
 def test_resumed_under_a_grammar(driver: Driver) -> None:
@@ -165,10 +165,10 @@ def test_unknown_token_id_fails_alone(driver: Driver, folder: Path) -> None:
 def test_too_few_blocks_fail_alone(shard: Shard) -> None:
     engine = shard.ready.engine
     engine.reset()
-    failure = engine.run(join(6, [0, 1])).failures[0]
+    failure = engine.run(join(6, [0], token_ids=[5] * (BLOCK_SIZE + 1))).failures[0]
     assert failure.kind == pb.RowFailure.KIND_INTERNAL
-    assert f"20 tokens do not fit into {2 * BLOCK_SIZE} slots" in failure.message
-    outside = engine.run(join(7, [0, 1, 256])).failures[0]
+    assert f"{BLOCK_SIZE + 1} tokens do not fit into {BLOCK_SIZE} slots" in failure.message
+    outside = engine.run(join(7, [0, 256])).failures[0]
     assert "a block id is not below 256" in outside.message
 
 

@@ -36,7 +36,7 @@ def test_health_and_facts(rank: Rank) -> None:
     assert rank.stub.Health(pb.HealthRequest()) == pb.HealthReply(is_ready=True, status="ready")
     facts = rank.stub.Describe(pb.DescribeRequest())
     assert (facts.model_type, facts.dtype, facts.device) == ("idefics3", "float32", "cpu")
-    assert (facts.num_blocks, facts.block_size, facts.vocab_size) == (256, 8, 320)
+    assert (facts.num_blocks, facts.block_size, facts.vocab_size) == (256, 32, 320)
     assert facts.takes_images
     assert list(facts.eos_token_ids) == [1]
     assert facts.eos_token == "<end>"

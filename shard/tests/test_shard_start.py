@@ -10,7 +10,7 @@ from inlay_shard.cache import AttentionLayer, bytes_per_block, choose_num_blocks
 from inlay_shard.config import ShardConfig, parse_arguments
 from inlay_shard.errors import ModelRefused
 from inlay_shard.model import SMALL_MODEL_BYTES, choose_device, choose_dtype
-from inlay_shard.server import num_threads
+from inlay_shard.shard import num_threads
 
 CPU = torch.device("cpu")
 NEEDED = ["--model", "folder", "--address", "unix:/tmp/x"]

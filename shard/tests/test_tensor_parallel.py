@@ -6,6 +6,7 @@ import pytest
 from driver import Driver, Reference, Running, picture
 from remote import RemoteShard, start_ranks
 from tiny_models import make_tiny
+from tokenizers import Tokenizer
 
 from inlay_proto import generate_pb2 as pb
 from inlay_shard.architecture import check, read_config
@@ -27,14 +28,29 @@ def test_two_ranks_equal_generate(tmp_path: Path) -> None:
         running.append(driver.add(reply.token_ids, features_key=reply.features_key))
         grammar = pb.Grammar(kind=pb.Grammar.KIND_REGEX, value="[ab]{3}")
         constrained = driver.add([44, 45], grammar=grammar)
+        hurried = _hurried(driver)
         refused = driver.add([44, 45], features_key=b"unknown")
         driver.run()
         shard.close()
     assert [one.output_ids for one in running[:3]] == [reference.generate(t) for t in texts]
     assert running[3].output_ids == reference.generate_seen(seen)
     assert _is_complete(constrained)
+    assert hurried.ending == pb.END_REASON_EOS_TOKEN
+    assert hurried.has_shortened
     assert refused.failure is not None
     assert refused.failure.kind == pb.RowFailure.KIND_FEATURES_MISSING
+
+
+def _hurried(driver: Driver) -> Running:
+    """Its budget holds the shortest answer, and by itself it would hardly choose that."""
+    plan = Tokenizer.from_str(driver.shard.facts.tokenizer_json).encode("aaac").ids
+    return driver.add(
+        [44, 45],
+        len(plan),
+        grammar=pb.Grammar(kind=pb.Grammar.KIND_REGEX, value="[ab]{3,}c"),
+        finishing=pb.Finishing(first_plan=plan),
+        sampling=pb.Sampling(biased_token_ids=plan[-1:], token_biases=[-100.0]),
+    )
 
 
 def _is_complete(running: Running) -> bool:

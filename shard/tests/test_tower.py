@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM
 import inlay_kernels
 from inlay_kernels.decoder import StreamedLinear
 from inlay_shard import probe
-from inlay_shard.cache import KVPool
+from inlay_shard.cache import KVPool, in_panels
 from inlay_shard.config import ShardConfig
 from inlay_shard.errors import ModelRefused
 from inlay_shard.network import Network
@@ -33,10 +33,10 @@ class Case:
         self.modules = [layer.module for layer in layers]
         kernels = inlay_kernels.select("cpu")
         self.pool = KVPool(
-            layers,
+            in_panels(layers),
             kernels,
             num_blocks=8,
-            block_size=8,
+            block_size=32,
             dtype=torch.float32,
             device=torch.device("cpu"),
         )

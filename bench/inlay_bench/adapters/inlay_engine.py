@@ -20,7 +20,7 @@ from inlay_shard.worker import StepThread
 STEP_TOKENS = 512
 """Prompt tokens that one step computes, as the router's default."""
 MAX_STEPS_IN_FLIGHT = 2
-BLOCK_SIZE = 16
+BLOCK_SIZE = 32
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from inlay_bench.adapters.stream import Load, Prompt, Stream
 from inlay_bench.server_side import ServerSide, start_server
 from inlay_bench.serving.running_stream import run_together
 
-BLOCK_SIZE = 16
+BLOCK_SIZE = 32
 
 
 class InlayServer:

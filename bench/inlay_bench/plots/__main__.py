@@ -10,12 +10,25 @@ from typing import Any
 
 import msgspec
 
+from inlay_bench.grammars.results import GrammarsResult
 from inlay_bench.peers.results import PeersResult
-from inlay_bench.plots import gaps, grammar, growth, speed_up, throughput, workers
+from inlay_bench.plots import (
+    explosions,
+    gaps,
+    grammar,
+    growth,
+    memory,
+    schemas,
+    speed_up,
+    throughput,
+    workers,
+)
+from inlay_bench.serving.explosions import ExplosionsResult
 from inlay_bench.serving.grammar import GrammarResult
 from inlay_bench.serving.images import ImagesResult
 from inlay_bench.serving.router import RouterResult
 from inlay_bench.serving.stalls import StallsResult
+from inlay_bench.soak.result import SoakResult
 
 
 @dataclass(frozen=True)
@@ -32,7 +45,10 @@ SOURCES = (
     Source("stalls", StallsResult, {"inter-token-latency": gaps.draw}),
     Source("router", RouterResult, {"growth": growth.draw}),
     Source("grammar", GrammarResult, {"grammar": grammar.draw}),
+    Source("grammars", GrammarsResult, {"schemas": schemas.draw}),
+    Source("bombs", ExplosionsResult, {"bombs": explosions.draw}),
     Source("images", ImagesResult, {"image-workers": workers.draw}),
+    Source("soak", SoakResult, {"memory": memory.draw}),
 )
 
 

@@ -91,6 +91,7 @@ class ScriptedService(ShardServicer):
         self, request_iterator: AsyncIterator[pb.Step], context: Any
     ) -> AsyncIterator[pb.StepResult]:
         """One result a step; with a pace, no two of them closer together than that."""
+        await context.send_initial_metadata(())
         script = Script()
         loop = asyncio.get_running_loop()
         due = loop.time()

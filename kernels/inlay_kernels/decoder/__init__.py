@@ -1,8 +1,19 @@
 """A whole text tower as one compiled loop for CPUs, over weights packed for it."""
 
 from inlay_kernels.decoder.arrays import Shape
+from inlay_kernels.decoder.cache_layout import fits, padded_width
 from inlay_kernels.decoder.decoder import Decoder
 from inlay_kernels.decoder.linear import StreamedLinear
+from inlay_kernels.decoder.products import PANEL
 from inlay_kernels.decoder.weights import LayerWeights, PackedTower
 
-__all__ = ["Decoder", "LayerWeights", "PackedTower", "Shape", "StreamedLinear"]
+__all__ = [
+    "PANEL",
+    "Decoder",
+    "LayerWeights",
+    "PackedTower",
+    "Shape",
+    "StreamedLinear",
+    "fits",
+    "padded_width",
+]

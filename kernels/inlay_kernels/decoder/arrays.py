@@ -74,12 +74,16 @@ class Batch(NamedTuple):
 
 
 class Cache(NamedTuple):
-    """Where keys and values of all layers lie."""
+    """Where keys and values of all layers lie, as `cache_layout` says."""
 
     addresses: Array
     """int64 (L, 2): of each layer's keys and values."""
-    shape: tuple[int, int, int, int]
-    """(num_blocks, block_size, kv_heads, head_size), the same for all."""
+    num_numbers: int
+    """In the keys of a layer, and in its values."""
+    block_size: int
+    """Positions of a block, in whole panels."""
+    width: int
+    """Numbers of a head in the cache, in whole panels."""
 
 
 class Buffers(NamedTuple):

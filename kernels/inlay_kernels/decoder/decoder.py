@@ -11,6 +11,7 @@ from inlay_kernels.batch import AttentionBatch
 from inlay_kernels.compiled import as_array
 from inlay_kernels.decoder import crew
 from inlay_kernels.decoder.arrays import Batch, Buffers, Cache
+from inlay_kernels.decoder.cache_layout import fits, padded_width
 from inlay_kernels.decoder.layers import PHASES_PER_LAYER, run_layers
 from inlay_kernels.decoder.packing import padded_outputs
 from inlay_kernels.decoder.products import PANEL
@@ -38,13 +39,20 @@ class Decoder:
     """Runs the layers of a packed tower over a paged cache, in one compiled call."""
 
     def __init__(self, tower: PackedTower, caches: Sequence[tuple[Tensor, Tensor]]) -> None:
-        """caches: keys and values of each layer, contiguous and all of one shape."""
+        """caches: keys and values of each layer, (num_blocks, block_size, kv_heads, width), all of
+        one shape, contiguous, and the decoder's own: their blocks are laid out as `cache_layout`
+        says. The width is that of heads in whole panels, as `padded_width` gives it.
+
+        Raises ValueError when a block or a head is no whole number of panels.
+        """
         self._tower = tower
         self._caches = list(caches)  # what the addresses point to
         addresses = [[keys.data_ptr(), values.data_ptr()] for keys, values in caches]
-        num_blocks, block_size, num_kv_heads, head_size = caches[0][0].shape
-        shape = (num_blocks, block_size, num_kv_heads, head_size)
-        self._cache = Cache(np.array(addresses, np.int64), shape)
+        keys = caches[0][0]
+        block_size, width = keys.shape[1], keys.shape[3]
+        if not fits(block_size) or width != padded_width(tower.shape.head_size):
+            raise ValueError(f"blocks of {block_size} positions with heads of {width} do not fit")
+        self._cache = Cache(np.array(addresses, np.int64), keys.numel(), block_size, width)
         self._element = as_array(caches[0][0].new_empty(0))
         self._kept: dict[int, _Kept] = {}
 

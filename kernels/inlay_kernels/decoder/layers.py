@@ -3,10 +3,10 @@
 import numpy as np
 
 from inlay_kernels.compiled import compiled
+from inlay_kernels.decoder.attention import attend
 from inlay_kernels.decoder.crew import claim, finish
-from inlay_kernels.decoder.heads import attend, rotate_and_keep
+from inlay_kernels.decoder.heads import rotate_and_keep
 from inlay_kernels.decoder.instructions import array_at, to_element
-from inlay_kernels.decoder.long_rows import attend_long
 from inlay_kernels.decoder.products import MAX_ROWS, PANEL
 from inlay_kernels.decoder.projections import (
     add_to_hidden,
@@ -15,7 +15,7 @@ from inlay_kernels.decoder.projections import (
     query_key_value,
 )
 
-PHASES_PER_LAYER = 7
+PHASES_PER_LAYER = 6
 """Phases of a layer; there is one more before the first and one after the last."""
 _TOKENS = 8
 """Tokens that one task begins or ends with."""
@@ -34,32 +34,28 @@ def run_layers(  # type: ignore[no-untyped-def]
     _begin(state, num_threads, thread, 0, weights, buffers)
     for layer in range(shape.num_layers):
         phase = 1 + layer * PHASES_PER_LAYER
-        keys = array_at(cache.addresses[layer, 0], cache.shape, element.dtype)
-        values = array_at(cache.addresses[layer, 1], cache.shape, element.dtype)
+        keys = array_at(cache.addresses[layer, 0], cache.num_numbers, element.dtype)
+        values = array_at(cache.addresses[layer, 1], cache.num_numbers, element.dtype)
         query_key_value(
             state, num_threads, thread, phase, shape, weights, layer, buffers, inverse, sums
         )
         rotate_and_keep(
-            state, num_threads, thread, phase + 1, shape, weights, layer, batch, buffers,
+            state, num_threads, thread, phase + 1, shape, weights, layer, cache, batch, buffers,
             keys, values,
         )  # fmt: skip
         attend(
-            state, num_threads, thread, phase + 2, shape, weights, layer, batch, buffers,
+            state, num_threads, thread, phase + 2, shape, weights, layer, cache, batch, buffers,
             keys, values,
         )  # fmt: skip
-        attend_long(
-            state, num_threads, thread, phase + 3, shape, weights, layer, batch, buffers,
-            keys, values, sums,
-        )  # fmt: skip
         add_to_hidden(
-            state, num_threads, thread, phase + 4, weights, layer, 1, buffers.attended,
+            state, num_threads, thread, phase + 3, weights, layer, 1, buffers.attended,
             shape.num_heads * shape.head_size, buffers, sums,
         )  # fmt: skip
         gate_up(
-            state, num_threads, thread, phase + 5, shape, weights, layer, buffers, inverse, sums
+            state, num_threads, thread, phase + 4, shape, weights, layer, buffers, inverse, sums
         )
         add_to_hidden(
-            state, num_threads, thread, phase + 6, weights, layer, 3, buffers.activation,
+            state, num_threads, thread, phase + 5, weights, layer, 3, buffers.activation,
             shape.intermediate_size, buffers, sums,
         )  # fmt: skip
     phase = 1 + shape.num_layers * PHASES_PER_LAYER

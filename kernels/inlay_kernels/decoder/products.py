@@ -57,6 +57,19 @@ def multiply(  # type: ignore[no-untyped-def]
     float32; bfloat16 bits or int8 and float32; bfloat16 bits or int8 and bfloat16 bits, for
     processors with such products.
     """
+    return _product(weights, x, sums, is_adding=False)
+
+
+@instruction
+def add_multiplied(  # type: ignore[no-untyped-def]
+    typing_context, num_rows, weights, start, size, x, x_start, x_stride, sums
+):
+    """As `multiply`, added to what `sums` holds."""
+    return _product(weights, x, sums, is_adding=True)
+
+
+def _product(weights: Any, x: Any, sums: Any, *, is_adding: bool) -> Any:
+    """Signature and generator of a product of one panel."""
     int64 = types.int64
     form = _form(weights.dtype, x.dtype)
     signature = types.void(int64, weights, int64, int64, x, int64, int64, sums)
@@ -72,14 +85,22 @@ def multiply(  # type: ignore[no-untyped-def]
         first = at(4, x, x_start)
         output = builder.bitcast(at(7, sums, _INT64(0)), _FLOATS.as_pointer())
         steps = builder.udiv(size, _INT64(form.inputs))
-        _switch(builder, form, num_rows, panel, first, x_stride, steps, output)
+        _switch(builder, form, num_rows, panel, first, x_stride, steps, output, is_adding)
         return context.get_dummy_value()
 
     return signature, generate
 
 
 def _switch(
-    builder: Any, form: Any, num_rows: Any, panel: Any, x: Any, stride: Any, steps: Any, output: Any
+    builder: Any,
+    form: Any,
+    num_rows: Any,
+    panel: Any,
+    x: Any,
+    stride: Any,
+    steps: Any,
+    output: Any,
+    is_adding: bool,
 ) -> None:
     """One loop for each number of rows."""
     end = builder.append_basic_block("multiplied")
@@ -89,24 +110,32 @@ def _switch(
         choice.add_case(_INT64(count), case)
         builder.position_at_end(case)
         rows = [builder.gep(x, [builder.mul(stride, _INT64(row))]) for row in range(count)]
-        _loop(builder, form, panel, rows, steps, output)
+        _loop(builder, form, panel, rows, steps, output, is_adding)
         builder.branch(end)
     builder.position_at_end(end)
 
 
 def _loop(
-    builder: Any, form: Any, panel: Any, rows: Sequence[Any], steps: Any, output: Any
+    builder: Any,
+    form: Any,
+    panel: Any,
+    rows: Sequence[Any],
+    steps: Any,
+    output: Any,
+    is_adding: bool,
 ) -> None:
     """Sums over all steps, of which each reads `form.inputs` inputs of every row."""
     before = builder.block
+    held = [builder.gep(output, [_INT64(number)]) for number in range(2 * len(rows))]
+    begun = [_load(builder, part, _FLOATS, 4) if is_adding else _zeros() for part in held]
     loop, after = builder.append_basic_block("loop"), builder.append_basic_block("stored")
     builder.branch(loop)
     builder.position_at_end(loop)
     step = builder.phi(_INT64)
     step.add_incoming(_INT64(0), before)
     sums = [builder.phi(_FLOATS) for _ in range(2 * len(rows))]
-    for entry in sums:
-        entry.add_incoming(_zeros(), before)
+    for entry, number in zip(sums, begun, strict=True):
+        entry.add_incoming(number, before)
     place = builder.mul(step, _INT64(form.inputs * PANEL))
     is_asking = len(rows) > _FEW_ROWS
     factors = [
@@ -125,9 +154,8 @@ def _loop(
         entry.add_incoming(total, loop)
     builder.cbranch(builder.icmp_unsigned("<", following, steps), loop, after)
     builder.position_at_end(after)
-    for number, total in enumerate(added):
-        store = builder.store(total, builder.gep(output, [_INT64(number)]))
-        store.align = 4
+    for part, total in zip(held, added, strict=True):
+        builder.store(total, part).align = 4
 
 
 class _Form:

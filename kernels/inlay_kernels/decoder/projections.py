@@ -7,13 +7,18 @@ from inlay_kernels.decoder.crew import claim, finish
 from inlay_kernels.decoder.instructions import to_element
 from inlay_kernels.decoder.products import LANES, MAX_ROWS, PANEL, multiply
 
+_EVEN_ROWS = MAX_ROWS * 3 // 2
+"""Up to so many rows are taken in two even halves. Where more are left, MAX_ROWS are taken: tiles
+of one or two rows less take as long or longer."""
+
 
 @compiled()
 def tile_size(num_tokens, first):  # type: ignore[no-untyped-def]
-    """How many of the rows from `first` on to take together: as many each time, to the end."""
+    """How many of the rows from `first` on to take together."""
     num_left = num_tokens - first
-    num_tiles = (num_left + MAX_ROWS - 1) // MAX_ROWS
-    return (num_left + num_tiles - 1) // num_tiles
+    if num_left > _EVEN_ROWS:
+        return MAX_ROWS
+    return num_left if num_left <= MAX_ROWS else (num_left + 1) // 2
 
 
 @compiled()

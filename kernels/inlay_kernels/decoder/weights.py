@@ -20,6 +20,7 @@ from inlay_kernels.decoder.packing import (
     unpack,
 )
 from inlay_kernels.decoder.products import LANES
+from inlay_kernels.memory import lazy_zeros
 from inlay_kernels.processor import HAS_BFLOAT16_PRODUCTS
 
 NUM_PROJECTIONS: Final = 7
@@ -68,8 +69,8 @@ class PackedTower:
         self._sizes = _sizes(shape)
         starts = np.cumsum([0, *(packed_size(*size) for size in self._sizes)])
         columns = np.cumsum([0, *(padded_outputs(size[0]) for size in self._sizes)])
-        self._packed = torch.empty(
-            int(starts[-1]) * shape.num_layers, dtype=torch.int8 if is_quantised else dtype
+        self._packed = lazy_zeros(
+            int(starts[-1]) * shape.num_layers, torch.int8 if is_quantised else dtype
         )
         width = padded_outputs(shape.hidden_size)
         norms = np.zeros((2 * shape.num_layers + 1, width), np.float32)

@@ -1,12 +1,12 @@
-"""Lets only clients in that know the operator's key."""
+"""Lets only clients in that know one of the operator's keys."""
 
-import hmac
 from http import HTTPStatus
 
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from inlay_router.api.responses import refusal
+from inlay_router.api_keys import ApiKeys
 
 _OPEN_PATHS = frozenset(
     {"/health", "/ping", "/metrics", "/docs", "/openapi.json", "/api-doc/openapi.json"}
@@ -18,9 +18,9 @@ class ApiKeyGate:
     """An ASGI layer that asks for `Authorization: Bearer KEY`, but for what monitors and browsers
     read: health, metrics and documentation."""
 
-    def __init__(self, app: ASGIApp, key: str) -> None:
+    def __init__(self, app: ASGIApp, keys: ApiKeys) -> None:
         self._app = app
-        self._key = key.encode()
+        self._keys = keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on, or answer 401."""
@@ -28,7 +28,7 @@ class ApiKeyGate:
         if _is_open(scope) or self._is_known(request):
             await self._app(scope, receive, send)
             return
-        words = "the `Authorization` header must be `Bearer` and the key"
+        words = "the `Authorization` header must be `Bearer` and a key"
         headers = {"www-authenticate": "Bearer"}
         response = refusal(request, HTTPStatus.UNAUTHORIZED, words, "unauthorized", headers)
         await response(scope, receive, send)
@@ -36,8 +36,8 @@ class ApiKeyGate:
     def _is_known(self, request: Request) -> bool:
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
         # Starlette reads headers as Latin-1, which gives back the bytes that came.
-        is_equal = hmac.compare_digest(key.strip().encode("latin-1"), self._key)
-        return scheme.lower() == "bearer" and is_equal
+        is_known = self._keys.know(key.strip().encode("latin-1"))
+        return scheme.lower() == "bearer" and is_known
 
 
 def _is_open(scope: Scope) -> bool:

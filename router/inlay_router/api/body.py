@@ -2,11 +2,13 @@
 
 import asyncio
 import re
+from collections.abc import Callable
 from typing import TypeVar
 
 import msgspec
 from starlette.requests import Request
 
+from inlay_router.call import Call
 from inlay_router.errors import (
     BadRequest,
     BodyTooSlow,
@@ -21,8 +23,21 @@ _JSON_TYPE = re.compile(r"application/(?:[^;\s]+\+)?json\s*(?:;.*)?", re.IGNOREC
 _NUM_QUOTED = 60
 
 
+MAX_CONTAINERS = 100_000
+"""Arrays and objects in a body, by their brackets, those in texts included. Each costs hundreds of
+bytes once it is read, and all of them are read at once."""
+
+MAX_VALUES = 1_000_000
+"""Values in a body, by the commas between them, those in texts included."""
+
 BODY_SECONDS = 60.0
 """A client that takes longer to send a body than this holds its connection for nothing."""
+
+
+async def body_of(call: Call, kind: type[T]) -> T:
+    """The body of a call, which counts among the bytes of all calls. Raises as `read_body`."""
+    limit = call.service.config.payload_limit
+    return await read_body(call.request, kind, limit, take_bytes=call.take_bytes)
 
 
 async def read_body(
@@ -30,16 +45,18 @@ async def read_body(
     kind: type[T],
     limit: int,
     timeout: float = BODY_SECONDS,  # noqa: ASYNC109 (of the whole body, and with its own error)
+    take_bytes: Callable[[int], None] = lambda _: None,
 ) -> T:
     """The body as a `kind`, of at most `limit` bytes, within `timeout` seconds.
 
-    Raises RouterErrors, and Starlette's ClientDisconnect when the client leaves.
+    `take_bytes` is told of bytes as they come, and may refuse them. Raises RouterErrors, and
+    Starlette's ClientDisconnect when the client leaves.
     """
     if not _JSON_TYPE.fullmatch(request.headers.get("content-type", "").strip()):
         raise UnsupportedMediaType("Expected request with `Content-Type: application/json`")
     try:
         async with asyncio.timeout(timeout):
-            data = await _read(request, limit)
+            data = await _read(request, limit, take_bytes)
     except TimeoutError:
         raise BodyTooSlow(timeout) from None
     return parse(data, kind)
@@ -47,6 +64,7 @@ async def read_body(
 
 def parse(data: bytes, kind: type[T]) -> T:
     """JSON text as a `kind`. Raises BadRequest when it is not JSON, else ValidationError."""
+    _check_counts(data)
     try:
         return _decode(data, kind)
     except msgspec.ValidationError as error:
@@ -57,6 +75,18 @@ def parse(data: bytes, kind: type[T]) -> T:
         raise BadRequest(
             "Failed to parse the request body as JSON: it is nested too deeply"
         ) from None
+
+
+def _check_counts(data: bytes) -> None:
+    """Raises ValidationError for more values than any request needs, before they are read."""
+    num_containers = data.count(b"{") + data.count(b"[")
+    if num_containers > MAX_CONTAINERS:
+        raise ValidationError(
+            f"the body may hold up to {MAX_CONTAINERS} arrays and objects. Given: {num_containers}"
+        )
+    num_values = data.count(b",") + 1
+    if num_values > MAX_VALUES:
+        raise ValidationError(f"the body may hold up to {MAX_VALUES} values. Given: {num_values}")
 
 
 def _decode(data: bytes, kind: type[T]) -> T:
@@ -78,7 +108,7 @@ def _without_nulls(data: bytes) -> bytes:
     return msgspec.json.encode({name: msgspec.Raw(value) for name, value in asked.items()})
 
 
-async def _read(request: Request, limit: int) -> bytes:
+async def _read(request: Request, limit: int, take_bytes: Callable[[int], None]) -> bytes:
     """The bytes, refused as soon as they are too many."""
     refusal = PayloadTooLarge(f"The request body must have at most {limit} bytes")
     declared = request.headers.get("content-length", "")
@@ -89,6 +119,7 @@ async def _read(request: Request, limit: int) -> bytes:
         body += part
         if len(body) > limit:
             raise refusal
+        take_bytes(len(part))
     return bytes(body)
 
 

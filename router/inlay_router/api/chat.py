@@ -10,12 +10,12 @@ from msgspec import Struct
 from starlette.responses import Response
 
 from inlay_router.answer import Answer
-from inlay_router.api.body import read_body
+from inlay_router.api.body import body_of
 from inlay_router.api.openai import SYSTEM_FINGERPRINT, new_id, usage_of
 from inlay_router.api.responses import json_response
 from inlay_router.api.route import until_client_leaves
 from inlay_router.api.tokenize import TokenSpanBody, laid_out
-from inlay_router.bodies import Generated, generate_all
+from inlay_router.bodies import Generated
 from inlay_router.call import Call, answer_headers, stream_headers
 from inlay_router.chat.admission import ValidChat
 from inlay_router.chat.answers import ChatAnswer, ChatChunk
@@ -38,16 +38,17 @@ class ChatTokens(Struct, frozen=True):
 
 async def chat_completions(call: Call) -> Response:
     """One answer when it is complete, or a stream, as the body says."""
-    body = await read_body(call.request, ChatBody, call.service.config.payload_limit)
+    body = await body_of(call, ChatBody)
     return await answer_chat(call, body)
 
 
 async def chat_tokenize(call: Call) -> Response:
     """The prompt that a chat becomes, and its tokens one behind the other."""
     service = call.service
-    body = await read_body(call.request, ChatBody, service.config.payload_limit)
-    call.resources.enter_context(service.permits.take())
-    async with until_client_leaves(call.request):
+    body = await body_of(call, ChatBody)
+    call.take_permits()
+    call.limit_time(body.max_time)
+    async with until_client_leaves(call):
         chat = await service.chats.read(body)
     call.succeed()
     spans = laid_out(service.generation.tokenizer, chat.prompt.token_ids)
@@ -57,19 +58,17 @@ async def chat_tokenize(call: Call) -> Response:
 async def answer_chat(call: Call, body: ChatBody) -> Response:
     """What `/v1/chat/completions` answers to a body that has been read."""
     service = call.service
-    call.resources.enter_context(service.permits.take())
-    async with until_client_leaves(call.request):
+    call.take_permits()
+    call.limit_time(body.max_time)
+    async with until_client_leaves(call):
         chat = await service.chats.admit(body)
         generations = chat.request.generations
-        call.resources.enter_context(service.permits.take(len(generations) - 1))
+        call.take_permits(len(generations) - 1)
         if body.stream:
-            answers = [
-                await call.resources.enter_async_context(service.generation.stream(one))
-                for one in generations
-            ]
+            answers = [await call.stream(one) for one in generations]
         else:
             call.admit(chat.request)
-            generated = await generate_all(service.generation, chat.request)
+            generated = await call.generate(chat.request)
     if not body.stream:
         return _answer(call, chat, generated)
     call.admit(chat.request)

@@ -9,11 +9,11 @@ from starlette.responses import Response
 
 from inlay_router.admission import ValidGenerateRequest
 from inlay_router.answer import Answer
-from inlay_router.api.body import read_body
+from inlay_router.api.body import body_of
 from inlay_router.api.openai import usage_of, with_choices
 from inlay_router.api.responses import json_response
 from inlay_router.api.route import until_client_leaves
-from inlay_router.bodies import Generated, generate_all
+from inlay_router.bodies import Generated
 from inlay_router.call import Call, answers_headers, stream_headers
 from inlay_router.completion.answers import CompletionFrames, choice_of, empty_answer
 from inlay_router.completion.body import CompletionBody, CompletionChoice
@@ -29,28 +29,25 @@ _log = logging.getLogger(__name__)
 
 async def completions(call: Call) -> Response:
     """One answer when it is complete, or a stream, as the body says."""
-    body = await read_body(call.request, CompletionBody, call.service.config.payload_limit)
+    body = await body_of(call, CompletionBody)
     return await complete(call, body)
 
 
 async def complete(call: Call, body: CompletionBody) -> Response:
     """The same for a body that has been read."""
-    call.resources.enter_context(call.service.permits.take())
-    async with until_client_leaves(call.request):
+    call.take_permits()
+    call.limit_time(body.max_time)
+    async with until_client_leaves(call):
         asked = validate_completion(body, call.service.limits)
-        call.resources.enter_context(call.service.permits.take(asked.num_generations - 1))
+        call.take_permits(asked.num_generations - 1)
         requests = await together(_admit(call, asked, prompt) for prompt in asked.prompts)
         if body.stream:
             answers = [
-                await call.resources.enter_async_context(call.service.generation.stream(one))
-                for request in requests
-                for one in request.generations
+                await call.stream(one) for request in requests for one in request.generations
             ]
         else:
             call.admit(*requests)
-            generated = await together(
-                generate_all(call.service.generation, request) for request in requests
-            )
+            generated = await together(call.generate(request) for request in requests)
     if not body.stream:
         return _answer(call, asked, requests, generated)
     call.admit(*requests)

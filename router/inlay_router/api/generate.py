@@ -8,10 +8,10 @@ from starlette.responses import Response, StreamingResponse
 
 from inlay_router.admission import ValidGenerateRequest
 from inlay_router.answer import Answer
-from inlay_router.api.body import read_body
+from inlay_router.api.body import body_of
 from inlay_router.api.responses import json_response
 from inlay_router.api.route import until_client_leaves
-from inlay_router.bodies import answer_of, best_first, generate_all
+from inlay_router.bodies import answer_of, best_first
 from inlay_router.call import Call, answer_headers, stream_headers
 from inlay_router.errors import IncompleteGeneration, RouterError
 from inlay_router.request import Finish
@@ -48,7 +48,7 @@ async def answer_compat(call: Call, body: GenerateBody) -> Response:
 
 
 async def _body(call: Call) -> GenerateBody:
-    return await read_body(call.request, GenerateBody, call.service.config.payload_limit)
+    return await body_of(call, GenerateBody)
 
 
 def _with_full_text(body: GenerateBody) -> GenerateBody:
@@ -64,12 +64,13 @@ def _with_full_text(body: GenerateBody) -> GenerateBody:
 async def _answer(call: Call, body: GenerateBody) -> tuple[GenerateAnswer, dict[str, str]]:
     """The answer and its headers. The client may leave at any time."""
     service = call.service
-    call.resources.enter_context(service.permits.take())
-    async with until_client_leaves(call.request):
+    call.take_permits()
+    call.limit_time(body.max_time)
+    async with until_client_leaves(call):
         valid = await service.admission.admit(body, is_streaming=False)
-        call.resources.enter_context(service.permits.take(valid.parameters.best_of - 1))
+        call.take_permits(valid.parameters.best_of - 1)
         call.admit(valid)
-        generated = await generate_all(service.generation, valid)
+        generated = await call.generate(valid)
     generated = best_first(generated)
     finish = generated[0].finish
     call.succeed(finish)
@@ -80,11 +81,12 @@ async def _answer(call: Call, body: GenerateBody) -> tuple[GenerateAnswer, dict[
 async def _stream(call: Call, body: GenerateBody) -> StreamingResponse:
     """Everything that can be refused is refused here, before the headers go."""
     service = call.service
-    call.resources.enter_context(service.permits.take())
-    async with until_client_leaves(call.request):
+    call.take_permits()
+    call.limit_time(body.max_time)
+    async with until_client_leaves(call):
         valid = await service.admission.admit(body, is_streaming=True)
         (request,) = valid.generations
-        answer = await call.resources.enter_async_context(service.generation.stream(request))
+        answer = await call.stream(request)
     call.admit(valid)
     return event_stream(_frames(call, valid, answer), stream_headers(service.facts, valid))
 

@@ -4,13 +4,13 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 from starlette.responses import Response
 
 from inlay_router.admission import ValidGenerateRequest
-from inlay_router.api.body import parse, read_body
+from inlay_router.api.body import body_of, parse
 from inlay_router.api.chat import answer_chat
 from inlay_router.api.completions import complete
 from inlay_router.api.generate import answer_compat
 from inlay_router.api.responses import json_response
 from inlay_router.api.route import until_client_leaves
-from inlay_router.bodies import best_first, generate_all
+from inlay_router.bodies import best_first
 from inlay_router.call import Call, answers_headers
 from inlay_router.chat.body import ChatBody
 from inlay_router.completion.body import CompletionBody
@@ -42,8 +42,7 @@ class VertexAnswer(Struct, frozen=True):
 
 async def invocations(call: Call) -> Response:
     """What `/`, `/v1/chat/completions` or `/v1/completions` answers, as the body's shape says."""
-    limit = call.service.config.payload_limit
-    data = bytes(await read_body(call.request, Raw, limit))
+    data = bytes(await body_of(call, Raw))
     shape = parse(data, InvocationBody)
     if shape.inputs is not UNSET:
         return await answer_compat(call, parse(data, GenerateBody))
@@ -57,16 +56,19 @@ async def invocations(call: Call) -> Response:
 async def vertex(call: Call) -> Response:
     """The text that answers each instance, without its prompt unless that was asked for."""
     service = call.service
-    body = await read_body(call.request, VertexBody, service.config.payload_limit)
+    body = await body_of(call, VertexBody)
     if not body.instances:
         raise ValidationError("`instances` cannot be empty")
-    call.resources.enter_context(service.permits.take(len(body.instances)))
-    async with until_client_leaves(call.request):
-        requests = await together(_admit(service, bytes(one)) for one in body.instances)
+    call.take_permits(len(body.instances))
+    instances = [_instance(bytes(one)) for one in body.instances]
+    for instance in instances:
+        call.limit_time(instance.max_time)
+    async with until_client_leaves(call):
+        requests = await together(_admit(service, instance) for instance in instances)
         others = sum(len(request.generations) - 1 for request in requests)
-        call.resources.enter_context(service.permits.take(others))
+        call.take_permits(others)
         call.admit(*requests)
-        generated = await together(generate_all(service.generation, one) for one in requests)
+        generated = await together(call.generate(one) for one in requests)
     best = [best_first(candidates)[0].finish for candidates in generated]
     call.succeed(*best)
     texts = [
@@ -76,7 +78,12 @@ async def vertex(call: Call) -> Response:
     return json_response(VertexAnswer(texts), headers=answers_headers(call, requests, best))
 
 
-async def _admit(service: Service, instance: bytes) -> ValidGenerateRequest:
-    if parse(instance, InvocationBody).messages is not UNSET:
-        return (await service.chats.admit(parse(instance, ChatBody))).request
-    return await service.admission.admit(parse(instance, GenerateBody), is_streaming=False)
+def _instance(data: bytes) -> GenerateBody | ChatBody:
+    is_chat = parse(data, InvocationBody).messages is not UNSET
+    return parse(data, ChatBody) if is_chat else parse(data, GenerateBody)
+
+
+async def _admit(service: Service, instance: GenerateBody | ChatBody) -> ValidGenerateRequest:
+    if isinstance(instance, ChatBody):
+        return (await service.chats.admit(instance)).request
+    return await service.admission.admit(instance, is_streaming=False)

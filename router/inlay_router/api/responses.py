@@ -11,7 +11,8 @@ from starlette.responses import Response
 from inlay_router.errors import Leaving, Overloaded, RouterError
 from inlay_router.schemas import ErrorBody, OpenAIRefusal, OpenAIRefusalBody
 
-_RETRY_SECONDS = "1"
+_MAX_WORDS = 1000
+"""Characters of an error; those that quote a client are no echo for anything it sends."""
 _SDK_HEADER = "x-stainless-lang"
 
 
@@ -25,11 +26,13 @@ def json_response(
     return Response(msgspec.json.encode(body), status, headers, media_type="application/json")
 
 
-def error_response(request: Request, error: RouterError) -> Response:
-    """The status and the words that `errors.py` gives to `error`."""
-    headers = {"retry-after": _RETRY_SECONDS} if isinstance(error, Overloaded) else {}
+def error_response(request: Request, error: RouterError, *, retry_seconds: int = 1) -> Response:
+    """The status and the words that `errors.py` gives to `error`; `retry_seconds` for who was
+    refused for want of room."""
+    headers = {"retry-after": str(retry_seconds)} if isinstance(error, Overloaded) else {}
     if isinstance(error, Leaving):
-        headers["connection"] = "close"  # the next request goes to a server that stays
+        # The next request goes to a server that stays, and may do so at once.
+        headers |= {"retry-after": "1", "connection": "close"}
     return refusal(request, error.status, str(error), error.error_type, headers)
 
 
@@ -44,6 +47,8 @@ def refusal(
 
     Those tell themselves by a header of the generator that writes them.
     """
+    if len(words) > _MAX_WORDS:
+        words = words[:_MAX_WORDS] + "…"
     body: object = ErrorBody(words, error_type)
     if _SDK_HEADER in request.headers and request.url.path.startswith("/v1/"):
         body = OpenAIRefusal(OpenAIRefusalBody(words, error_type))

@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from inlay_router.api.responses import error_response
 from inlay_router.call import Call
-from inlay_router.errors import RouterError
+from inlay_router.errors import BadRequest, RouterError
 from inlay_router.service import Service
 
 Handler = Callable[[Call], Awaitable[Response]]
@@ -35,10 +35,18 @@ class GenerationRoute:
                 response = await self._handler(call)
             except ClientDisconnect:
                 return
-            except RouterError as error:
+            except (RouterError, RecursionError) as fault:
+                error = _nested_too_deeply() if isinstance(fault, RecursionError) else fault
                 call.fail(error)
-                response = error_response(request, error)
+                response = error_response(
+                    request, error, retry_seconds=self._service.permits.retry_seconds
+                )
             await response(scope, receive, send)
+
+
+def _nested_too_deeply() -> RouterError:
+    """Nothing of ours recurses but over what a client nested."""
+    return BadRequest("the body is nested too deeply")
 
 
 class ByMethod:
@@ -56,22 +64,25 @@ class ByMethod:
 
 
 @asynccontextmanager
-async def until_client_leaves(request: Request) -> AsyncIterator[None]:
-    """Cancel the block when the client goes away, and raise ClientDisconnect.
+async def until_client_leaves(call: Call) -> AsyncIterator[None]:
+    """Cancel the block when the client goes away, and raise ClientDisconnect; when the time of the
+    call is over, TookTooLong.
 
     The body must have been read: from then on, nothing but the end comes from the client.
     """
     try:
-        async with asyncio.timeout(None) as deadline:
-            watch = asyncio.create_task(_watch(request, deadline))
+        async with asyncio.timeout_at(call.deadline) as deadline:
+            watch = asyncio.create_task(_watch(call.request, deadline))
             try:
                 yield
             finally:
                 watch.cancel()
     except TimeoutError:
-        if deadline.expired():
+        if not deadline.expired():
+            raise
+        if watch.done() and not watch.cancelled():
             raise ClientDisconnect from None
-        raise
+        raise call.too_late() from None
 
 
 async def _watch(request: Request, deadline: asyncio.Timeout) -> None:

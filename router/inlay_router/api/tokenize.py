@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from msgspec import Struct
 from starlette.responses import Response
 
-from inlay_router.api.body import read_body
+from inlay_router.api.body import body_of
 from inlay_router.api.responses import json_response
 from inlay_router.api.route import until_client_leaves
 from inlay_router.call import Call
@@ -28,9 +28,10 @@ class TokenSpanBody(Struct, frozen=True):
 async def tokenize(call: Call) -> Response:
     """The tokens of `inputs` as the model gets them."""
     service = call.service
-    body = await read_body(call.request, GenerateBody, service.config.payload_limit)
-    call.resources.enter_context(service.permits.take())
-    async with until_client_leaves(call.request):
+    body = await body_of(call, GenerateBody)
+    call.take_permits()
+    call.limit_time(body.max_time)
+    async with until_client_leaves(call):
         validate(body, service.limits, is_streaming=False)
         spans = await prompt_spans(service, body.inputs)
     call.succeed()

@@ -62,7 +62,8 @@ class ChatAdmission:
             return parameters
         if not self.admission.limits.has_grammars:
             raise ValidationError("grammar is not supported")
-        return replace(parameters, grammar=use.grammar(syntax, self.tokenizer))
+        whitespace = self.admission.limits.grammar_whitespace
+        return replace(parameters, grammar=use.grammar(syntax, self.tokenizer, whitespace))
 
     async def _read(self, body: ChatBody, style: Style, use: ToolUse | None) -> RenderedChat:
         conversation = read_messages(body.messages, style.forms, style.marks, self.prompts.rules)

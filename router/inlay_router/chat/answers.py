@@ -62,6 +62,9 @@ class ChatChoice(Struct, frozen=True):
     message: AnswerMessage
     logprobs: Logprobs | None
     finish_reason: str
+    grammar_shortened: bool | UnsetType = UNSET
+    """True when tokens were changed so that the answer is complete within its budget; not in
+    OpenAI's answers, and left out otherwise."""
 
 
 class ChatAnswer(Struct, frozen=True, kw_only=True):
@@ -107,6 +110,8 @@ class ChunkChoice(Struct, frozen=True):
     delta: Delta
     logprobs: Logprobs | None
     finish_reason: str | None
+    grammar_shortened: bool | UnsetType = UNSET
+    """As in `ChatChoice`, with the reason."""
 
 
 class ChatChunk(Struct, frozen=True, kw_only=True):

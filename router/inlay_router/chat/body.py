@@ -20,12 +20,22 @@ class ImageUrl(Struct, frozen=True):
     """Without effect: a model sees an image as its processor prepares it."""
 
 
+class ImageEmbeds(Struct, frozen=True, forbid_unknown_fields=True):
+    """Embeddings in an image's stead, in vLLM's longer form."""
+
+    image_embeds: str
+    """Base64 of a safetensors file."""
+
+
 class Part(Struct, frozen=True):
     """A part of a message: `text`, or an image at its place."""
 
     type: str
     text: str | None = None
     image_url: ImageUrl | str | None = None
+    image_embeds: ImageEmbeds | str | None = None
+    """Base64 of a safetensors file with one tensor: (num_images, image_feature_size, hidden_size),
+    or (image_feature_size, hidden_size)."""
 
 
 class FunctionCall(Struct, frozen=True):
@@ -139,6 +149,8 @@ class ChatBody(Struct, frozen=True, forbid_unknown_fields=True):
     typical_p: float | None = None
     repetition_penalty: float | None = None
     watermark: bool | None = None
+    max_time: float | None = None
+    """Seconds that the request may take from receipt to its last byte."""
     user: str | None = None
     """Without effect."""
     metadata: dict[str, Any] | None = None

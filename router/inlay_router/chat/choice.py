@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
+import msgspec
 from msgspec import UNSET
 
 from inlay_router.api.openai import finish_reason, new_id
@@ -80,6 +81,7 @@ def choice_of(chat: ValidChat, index: int, tokens: Iterable[Token], finish: Fini
         message=_message(events),
         logprobs=Logprobs(reader.logprobs) if chat.body.logprobs else None,
         finish_reason=reader.reason(finish),
+        grammar_shortened=finish.is_shortened or UNSET,
     )
 
 
@@ -120,7 +122,7 @@ class ChoiceWriter:
         for item in items:
             if isinstance(item, Finish):
                 pieces += self._pieces(self._reader.end(item))
-                pieces.append(self._piece(Delta(), self._reader.reason(item)))
+                pieces.append(self._last_piece(item))
             else:
                 pieces += self._pieces(self._reader.read(item))
         return pieces
@@ -144,6 +146,10 @@ class ChoiceWriter:
             case Arguments(text):
                 function = FunctionDelta(arguments=text)
                 return Delta(tool_calls=[ToolCallDelta(self._num_calls - 1, function=function)])
+
+    def _last_piece(self, finish: Finish) -> ChunkChoice:
+        piece = self._piece(Delta(), self._reader.reason(finish))
+        return msgspec.structs.replace(piece, grammar_shortened=finish.is_shortened or UNSET)
 
     def _piece(self, delta: Delta, reason: str | None = None) -> ChunkChoice:
         """Log-probabilities go with the first piece behind their tokens."""

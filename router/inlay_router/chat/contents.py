@@ -12,9 +12,14 @@ from inlay_router.chat.forms import Forms
 from inlay_router.chat.marks import IMAGE, Marks
 from inlay_router.chat.template import Message
 from inlay_router.errors import ValidationError
-from inlay_router.markdown import ImagePiece, TextPiece
+from inlay_router.image_embeds import EMBEDS_REFUSED, EmbedsPiece, SeenPiece
+from inlay_router.markdown import TextPiece
 
-Content = list[TextPiece | ImagePiece]
+_MAX_MESSAGES = 4096
+_MAX_PARTS = 4096
+"""Of all messages; each is looked at before a template is given them."""
+
+Content = list[TextPiece | SeenPiece]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,7 +27,7 @@ class Conversation:
     """Messages for a template."""
 
     messages: list[Message]
-    images: list[ImagePiece]
+    images: list[SeenPiece]
     """In the order in which the messages hold them."""
 
 
@@ -36,6 +41,8 @@ class ContentRules:
     """Whether `![](…)` in a text is an image."""
     has_local_images: bool = False
     """Whether `file:` URLs may be read."""
+    has_image_embeds: bool = False
+    """Whether a part may be embeddings in an image's stead."""
 
 
 def read_messages(
@@ -44,11 +51,14 @@ def read_messages(
     """Raises ValidationError: a part is not understood, or there is one image too many."""
     if not messages:
         raise ValidationError("`messages` cannot be empty")
+    _check_counts(messages)
     contents = [
         _pieces(message.content, f"`messages[{index}].content", rules)
         for index, message in enumerate(messages)
     ]
-    images = [piece for pieces in contents for piece in pieces or () if _is_image(piece)]
+    images: list[SeenPiece] = [
+        piece for pieces in contents for piece in pieces or () if not isinstance(piece, TextPiece)
+    ]
     if len(images) > rules.max_images:
         raise ValidationError(
             f"`messages` may hold up to {rules.max_images} images. Given: {len(images)}"
@@ -58,12 +68,22 @@ def read_messages(
             _message(message, pieces, forms, marks)
             for message, pieces in zip(messages, contents, strict=True)
         ],
-        images=[image for image in images if isinstance(image, ImagePiece)],
+        images=images,
     )
 
 
-def _is_image(piece: TextPiece | ImagePiece) -> bool:
-    return isinstance(piece, ImagePiece)
+def _check_counts(messages: Sequence[body.Message]) -> None:
+    num_parts = sum(len(m.content) for m in messages if isinstance(m.content, list))
+    for what, number, most in (
+        ("messages", len(messages), _MAX_MESSAGES),
+        ("parts", num_parts, _MAX_PARTS),
+    ):
+        if number > most:
+            raise ValidationError(f"`messages` may hold up to {most} {what}. Given: {number}")
+
+
+def _is_image(piece: TextPiece | SeenPiece) -> bool:
+    return not isinstance(piece, TextPiece)
 
 
 def _pieces(
@@ -81,9 +101,11 @@ def _pieces(
 
 def _text_pieces(text: str, rules: ContentRules) -> Content:
     if rules.has_markdown and rules.takes_images:
-        return markdown.split(
-            text, max_images=rules.max_images, has_local_images=rules.has_local_images
-        )
+        return [
+            *markdown.split(
+                text, max_images=rules.max_images, has_local_images=rules.has_local_images
+            )
+        ]
     return [TextPiece(text)]
 
 
@@ -92,16 +114,27 @@ def _part_pieces(part: body.Part, path: str, rules: ContentRules) -> Content:
         case "text" if part.text is not None:
             return _text_pieces(part.text, rules)
         case "image_url" if part.image_url is not None:
-            if not rules.takes_images:
-                raise ValidationError(f"{path} is an image: this model takes no images")
+            _check_taken(path, rules)
             url = part.image_url
             url = url if isinstance(url, str) else url.url
             return [markdown.image_at(url, has_local_images=rules.has_local_images)]
-        case "text" | "image_url":
+        case "image_embeds" if part.image_embeds is not None:
+            _check_taken(path, rules)
+            if not rules.has_image_embeds:
+                raise ValidationError(f"{path}: {EMBEDS_REFUSED}")
+            given = part.image_embeds
+            data = given if isinstance(given, str) else given.image_embeds
+            return [EmbedsPiece(data, f"{path}: `image_embeds`")]
+        case "text" | "image_url" | "image_embeds":
             raise ValidationError(f"{path} has the type `{part.type}` and no `{part.type}`")
     raise ValidationError(
         f"{path}: `type` must be `text` or `image_url`. Given: `{part.type[:40]}`"
     )
+
+
+def _check_taken(path: str, rules: ContentRules) -> None:
+    if not rules.takes_images:
+        raise ValidationError(f"{path} is an image: this model takes no images")
 
 
 def _message(message: body.Message, pieces: Content | None, forms: Forms, marks: Marks) -> Message:

@@ -11,7 +11,8 @@ from inlay_router.chat.contents import ContentRules, Conversation
 from inlay_router.chat.marks import IMAGE, Marks, has_marks, split_at_images
 from inlay_router.chat.templates import Style
 from inlay_router.errors import TemplateError
-from inlay_router.markdown import ImagePiece, TextPiece
+from inlay_router.image_embeds import SeenPiece
+from inlay_router.markdown import TextPiece
 from inlay_router.prompt import PromptReader
 from inlay_router.request import Prompt
 
@@ -72,7 +73,7 @@ class ChatPrompts:
             raise TemplateError(
                 f"it shows {len(texts) - 1} of the {len(conversation.images)} images"
             )
-        pieces: list[TextPiece | ImagePiece] = []
+        pieces: list[TextPiece | SeenPiece] = []
         for piece, image in zip_longest(texts, conversation.images):
             if piece:
                 pieces.append(TextPiece(_broken(piece, style.marks)))

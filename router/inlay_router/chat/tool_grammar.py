@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from inlay_grammars.options import Whitespace
 from inlay_grammars.schema import engine_schema
 from inlay_grammars.spec import SpecLimits
 from inlay_proto import generate_pb2 as pb
@@ -40,13 +41,16 @@ class CallRules:
 
 
 def call_grammar(
-    rules: CallRules, syntax: ToolSyntax, special_id: Callable[[str], int | None]
+    rules: CallRules,
+    syntax: ToolSyntax,
+    special_id: Callable[[str], int | None],
+    whitespace: Whitespace = "flexible",
 ) -> pb.Grammar:
     """Lark for `rules`; `special_id` is the id of a text that is one special token, else None.
 
     Raises GrammarError: a schema is over a limit, or none.
     """
-    lark = _Writer(rules, syntax, special_id).write()
+    lark = _Writer(rules, syntax, special_id, whitespace).write()
     return pb.Grammar(kind=pb.Grammar.KIND_LARK, value=lark)
 
 
@@ -54,11 +58,16 @@ class _Writer:
     """Writes one grammar."""
 
     def __init__(
-        self, rules: CallRules, syntax: ToolSyntax, special_id: Callable[[str], int | None]
+        self,
+        rules: CallRules,
+        syntax: ToolSyntax,
+        special_id: Callable[[str], int | None],
+        whitespace: Whitespace,
     ) -> None:
         self._rules = rules
         self._syntax = syntax
         self._special_id = special_id
+        self._whitespace: Whitespace = whitespace
 
     def write(self) -> str:
         start = self._required() if self._rules.is_required else self._free()
@@ -110,7 +119,7 @@ class _Writer:
     def _call(self, index: int) -> str:
         syntax, function = self._syntax, self._rules.functions[index]
         head = _slashed(f"{syntax.before_name}{re.escape(function.name)}{syntax.behind_name}")
-        schema = engine_schema(function.schema, SpecLimits())
+        schema = engine_schema(function.schema, SpecLimits(), self._whitespace)
         behind = f"/{syntax.behind_arguments}/" if syntax.behind_arguments else ""
         mark = self._mark(syntax.arguments_mark)
         return f"call_{index}: /{head}/ {mark} %json {schema} {behind}"

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from inlay_grammars.options import Whitespace
 from inlay_grammars.spec import GrammarError
 from inlay_proto import generate_pb2 as pb
 from inlay_router.chat.body import ChatBody, Function, Tool
@@ -33,10 +34,12 @@ class ToolUse:
     """All that the model is told of."""
     rules: CallRules
 
-    def grammar(self, syntax: ToolSyntax, tokenizer: Tokenizer) -> pb.Grammar:
+    def grammar(
+        self, syntax: ToolSyntax, tokenizer: Tokenizer, whitespace: Whitespace
+    ) -> pb.Grammar:
         """Holds an answer to the rules. Raises ToolError: a schema is none."""
         try:
-            return call_grammar(self.rules, syntax, tokenizer.special_id)
+            return call_grammar(self.rules, syntax, tokenizer.special_id, whitespace)
         except GrammarError as error:
             raise ToolError(f"the parameters of a function cannot be used: {error}") from None
 

@@ -39,6 +39,8 @@ class CompletionBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     return_full_text: bool | None = None
     grammar: GrammarBody | None = None
     adapter_id: str | None = None
+    max_time: float | None = None
+    """Seconds that the request may take from receipt to its last byte."""
     details: bool | None = None
     """Without effect, as the next two: the answer has no place for them; `logprobs` has."""
     decoder_input_details: bool | None = None

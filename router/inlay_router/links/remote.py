@@ -9,6 +9,7 @@ import grpc.aio
 
 from inlay_proto import generate_pb2 as pb
 from inlay_proto.generate_pb2_grpc import ShardStub
+from inlay_proto.transport import TlsFiles, channel_credentials
 from inlay_router.links.link import LinkLost, LinkRefused, PreparationRefused
 from inlay_router.links.peers import end_listener, has_listener
 
@@ -36,8 +37,10 @@ _EQUAL_FACTS = ("model_id", "dtype", "num_blocks", "block_size", "vocab_size", "
 class RemoteLink:
     """A replica whose rank i listens at `addresses[i]`: `unix:/path` or `host:port`."""
 
-    def __init__(self, addresses: Sequence[str]) -> None:
+    def __init__(self, addresses: Sequence[str], tls: TlsFiles | None = None) -> None:
+        """With `tls`, each end proves to the other who it is. Raises TransportRefused."""
         self._addresses = tuple(addresses)
+        self._credentials = None if tls is None else channel_credentials(tls)
         self._channels: list[grpc.aio.Channel] = []
         self._stubs: list[ShardStub] = []
         self._runs: list[_Run] = []
@@ -46,9 +49,7 @@ class RemoteLink:
         """See Link. Raises LinkLost when the ranks do not belong together."""
         self._end_runs()
         if not self._channels:
-            self._channels = [
-                grpc.aio.insecure_channel(address, options=_OPTIONS) for address in self._addresses
-            ]
+            self._channels = [self._channel(address) for address in self._addresses]
             self._stubs = [ShardStub(channel) for channel in self._channels]  # type: ignore[no-untyped-call]
         await asyncio.gather(*(_ready(stub) for stub in self._stubs))
         try:
@@ -57,7 +58,7 @@ class RemoteLink:
         except grpc.aio.AioRpcError as error:
             raise LinkLost(_words(error)) from error
         self._check_agreement(facts)
-        self._runs = [stub.Run() for stub in self._stubs]
+        await self._open_all()
         return facts[0]
 
     async def prepare(self, request: pb.PrepareRequest) -> pb.PrepareReply:
@@ -118,6 +119,23 @@ class RemoteLink:
         channels, self._channels, self._stubs = self._channels, [], []
         for channel in channels:
             await channel.close(None)
+
+    def _channel(self, address: str) -> grpc.aio.Channel:
+        if self._credentials is None:
+            return grpc.aio.insecure_channel(address, options=_OPTIONS)
+        return grpc.aio.secure_channel(address, self._credentials, options=_OPTIONS)
+
+    async def _open_all(self) -> None:
+        """Open the stream of every rank, one after the other: of two routers that try at a time,
+        the one that has rank 0 gets the others too. Raises LinkRefused."""
+        for stub in self._stubs:
+            run = stub.Run()
+            self._runs.append(run)
+            await run.initial_metadata()  # which a rank sends when it is ours, or with its refusal
+            if run.done():
+                loss = await _loss([run], LinkLost("a shard ended the stream of steps"))
+                self._end_runs()
+                raise loss
 
     def _open_runs(self) -> list[_Run]:
         if not self._runs:

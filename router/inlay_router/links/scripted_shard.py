@@ -111,20 +111,23 @@ class ScriptedShard:
         return list(self._held)
 
     def prepare(self, request: pb.PrepareRequest) -> pb.PrepareReply:
-        """Text by the tokenizer, NUM_TOKENS_AN_IMAGE placeholders for each image."""
+        """Text by the tokenizer, NUM_TOKENS_AN_IMAGE placeholders for each image, and as many as
+        there are embeddings where those stand for one."""
         reply, digests = pb.PrepareReply(), hashlib.sha256()
-        placeholders = self._fast.encode("<image>").ids * NUM_TOKENS_AN_IMAGE
+        placeholder = self._fast.encode("<image>").ids
         stands: dict[int, bytes] = {}
         for chunk in request.chunks:
             if chunk.WhichOneof("content") == "text":
                 reply.token_ids.extend(self._fast.encode(chunk.text).ids)
                 continue
             start = len(reply.token_ids)
-            digest = hashlib.sha256(b"settings" + chunk.image.digest).digest()
-            reply.images.add(start=start, length=NUM_TOKENS_AN_IMAGE, digest=digest)
-            reply.token_ids.extend(placeholders)
+            num_tokens = chunk.embeds.num_tokens or NUM_TOKENS_AN_IMAGE
+            name = chunk.embeds.digest or chunk.image.digest
+            digest = hashlib.sha256(b"settings" + name).digest()
+            reply.images.add(start=start, length=num_tokens, digest=digest)
+            reply.token_ids.extend(placeholder * num_tokens)
             digests.update(start.to_bytes(8) + digest)
-            stands |= dict.fromkeys(range(start, start + NUM_TOKENS_AN_IMAGE), digest)
+            stands |= dict.fromkeys(range(start, start + num_tokens), digest)
         reply.features_key = digests.digest()
         self.images[reply.features_key] = stands
         self.features.add(reply.features_key)

@@ -15,6 +15,7 @@ _COLUMNS = {
     "batch": "mixed batch",
     "chunks": "chunks of 5",
     "cached": "from cached blocks",
+    "embeds": "embeddings instead",
 }
 """Fields of a trial, and what stands above them."""
 _WORDS = {True: "yes", False: "**no**", None: ""}
@@ -26,8 +27,9 @@ Made by `make families`; do not edit. Each row is a tiny random model of a famil
 served by the engine and held against `generate`: greedy, float32, token for token. *Mixed batch*:
 all prompts at once. *Chunks of 5*: prefills in chunks of 5 tokens, cut inside images where the
 model allows it, beside decodes. *From cached blocks*: the same prompt again, continued from the
-blocks of the first time. A family is refused at start-up, in the words of the last column, when its
-answers could be wrong.
+blocks of the first time. *Embeddings instead*: what the encoder made of the images is sent in
+their stead ([why some take none](image-embeds.md)). A family is refused at start-up, in the words
+of the last column, when its answers could be wrong.
 """
 
 

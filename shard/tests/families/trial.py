@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from driver import BLOCK_SIZE, Driver, Reference, Running, Shard, picture, start_shard
+from driver import BLOCK_SIZE, Driver, Reference, Running, Shard, embeds_of, picture, start_shard
 
 from families.listing import classes, vision_language
 from families.making import make_folder
 from families.recipes import RECIPES, Recipe
 from inlay_proto import generate_pb2 as pb
-from inlay_shard.errors import ModelRefused
+from inlay_shard.errors import ModelRefused, PreparationRefused
 from inlay_shard.model import quiet
 from inlay_shard.preparation import load_preparer
 from inlay_shard.recipe import Piece
@@ -35,6 +35,7 @@ class Trial:
     batch: bool | None = None
     chunks: bool | None = None
     cached: bool | None = None
+    embeds: bool | None = None
     reason: str = ""
     """In words, where something is not so."""
     num_seconds: float = 0.0
@@ -43,7 +44,7 @@ class Trial:
     def is_wrong(self) -> bool:
         """Whether it is served and gave an answer that `generate` does not give."""
         ways = (self.text, self.one_image, self.several_images)
-        return False in (*ways, self.batch, self.chunks, self.cached)
+        return False in (*ways, self.batch, self.chunks, self.cached, self.embeds)
 
 
 def try_family(model_type: str) -> Trial:
@@ -119,7 +120,8 @@ def _compare(trial: Trial, shard: Shard, questions: list[Question], has_images: 
     found["batch"] = _run(shard, questions, 1 << 20)
     found["chunks"] = _run(shard, questions, 5)
     if has_images:
-        found["cached"] = _continues(shard, [one for one in questions if one.column != "text"])
+        seen = [one for one in questions if one.column != "text"]
+        found |= {"cached": _continues(shard, seen), "embeds": _takes_embeds(shard, seen)}
     return replace(trial, **found, reason=_remark(trial.model_type, has_images, "text" in found))
 
 
@@ -156,6 +158,23 @@ def _continues(shard: Shard, questions: list[Question]) -> bool:
         second.append(_add_seen(driver, reply, running.block_ids[:num_blocks]))
     driver.run()
     return [one.output_ids for one in second] == [question.answer for question in questions]
+
+
+def _takes_embeds(shard: Shard, questions: list[Question]) -> bool | None:
+    """Whether the encoder's embeddings are answered as the images are, also in chunks; None if the
+    model does not take them."""
+    try:
+        instead = [replace(one, prompt=_with_embeds(shard, one.prompt)) for one in questions]
+        return _run(shard, instead, 1 << 20) and _run(shard, instead, 5)
+    except PreparationRefused:
+        return None
+
+
+def _with_embeds(shard: Shard, pieces: Sequence[Piece]) -> list[Piece]:
+    features = shard.features.get(shard.prepare(pieces).features_key)
+    assert features is not None
+    images = iter([*features.images] * len(pieces))  # one for all where they are not told apart
+    return [p if isinstance(p, str) else embeds_of(next(images).embeddings) for p in pieces]
 
 
 def _add_seen(driver: Driver, reply: pb.PrepareReply, shared: Sequence[int] = ()) -> Running:

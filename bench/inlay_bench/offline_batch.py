@@ -1,0 +1,207 @@
+"""Measures a batch through `LLM.generate` against the same batch through the bare engine."""
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from statistics import median
+
+import msgspec
+from tokenizers import Tokenizer
+
+from inlay import LLM, SamplingParams
+from inlay_bench.adapters.inlay_engine import InlayEngine
+from inlay_bench.adapters.stream import Load, Prompt
+from inlay_bench.batch import BenchFailed
+from inlay_bench.options import count, counts
+from inlay_bench.peers.models import MODELS, model_in_form
+from inlay_bench.peers.workload import Words
+from inlay_bench.saved import describe_machine, now, save
+
+BAR = 0.98
+"""Tokens/s of `LLM.generate` over those of the engine; at least this is the goal."""
+DTYPE = "bfloat16"
+NUM_PROMPT_TOKENS = 32
+NUM_NEW_TOKENS = 64
+NUM_WARM_UP_TOKENS = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfflineOptions:
+    """One run."""
+
+    batch_sizes: tuple[int, ...] = (8, 32, 128)
+    num_rounds: int = 5
+    minutes: float = 4.0
+    num_threads: int = 2
+    folder: Path = Path(".bench")
+
+
+class OfflinePoint(msgspec.Struct, frozen=True, kw_only=True):
+    """One size of a batch: tokens/s of each round, over all of a call."""
+
+    batch_size: int
+    engine: list[float]
+    """Steps handed to the engine directly, as fast as it takes them."""
+    llm: list[float]
+    """`LLM.generate` with the same prompts."""
+
+    @property
+    def ratio(self) -> float:
+        """Median of the rounds, each pair taken one after the other."""
+        return median(ours / bare for ours, bare in zip(self.llm, self.engine, strict=True))
+
+
+class OfflineResult(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole run."""
+
+    when: str
+    machine: str
+    num_threads: int
+    points: list[OfflinePoint]
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Both, loaded in this process; one is at work at a time."""
+
+    engine: InlayEngine
+    llm: LLM
+    words: Words
+
+    def rate(self, prompts: Sequence[Prompt], num_new_tokens: int, *, is_llm: bool) -> float:
+        """Tokens/s of one batch, its prefill included. Raises BenchFailed."""
+        begun = time.perf_counter()
+        answer = self._llm_tokens if is_llm else self._engine_tokens
+        answers = answer(prompts, num_new_tokens)
+        seconds = time.perf_counter() - begun
+        if [len(token_ids) for token_ids in answers] != [num_new_tokens] * len(prompts):
+            raise BenchFailed(f"not every answer has {num_new_tokens} tokens")
+        return len(prompts) * num_new_tokens / seconds
+
+    def _llm_tokens(self, prompts: Sequence[Prompt], num_new_tokens: int) -> list[Sequence[int]]:
+        params = SamplingParams(temperature=0, max_tokens=num_new_tokens)
+        outputs = self.llm.generate(
+            [{"prompt_token_ids": prompt.token_ids} for prompt in prompts], params, use_tqdm=False
+        )
+        return [output.outputs[0].token_ids for output in outputs]
+
+    def _engine_tokens(self, prompts: Sequence[Prompt], num_new_tokens: int) -> list[Sequence[int]]:
+        streams = self.engine.generate(prompts, num_new_tokens)
+        return [stream.token_ids for stream in streams]
+
+
+@contextmanager
+def loaded(options: OfflineOptions) -> Iterator[Sides]:
+    """Both sides on the same model, with room for the largest batch."""
+    folder = model_in_form(MODELS["smol"], "safetensors", options.folder)
+    largest = max(options.batch_sizes)
+    num_cache_tokens = (largest + 1) * (NUM_PROMPT_TOKENS + NUM_NEW_TOKENS + 16)
+    load = Load(
+        folder=folder,
+        dtype=DTYPE,
+        num_threads=options.num_threads,
+        num_streams=largest,
+        num_cache_tokens=num_cache_tokens,
+        has_images=False,
+    )
+    words = Words(Tokenizer.from_file(str(folder / "tokenizer.json")))
+    llm = LLM(
+        str(folder),
+        dtype=DTYPE,
+        num_threads=options.num_threads,
+        num_gpu_blocks_override=num_cache_tokens // 16,
+        max_num_seqs=largest,
+    )
+    with llm, closing(InlayEngine(load)) as engine:
+        yield Sides(engine, llm, words)
+
+
+def measure(options: OfflineOptions) -> OfflineResult:
+    """Rounds of both in turn, until the time is spent. Raises BenchFailed."""
+    deadline = time.monotonic() + 60 * options.minutes
+    points = [OfflinePoint(batch_size=size, engine=[], llm=[]) for size in options.batch_sizes]
+    with loaded(options) as sides:
+        for point in points:
+            for is_llm in (False, True):
+                prompts = _prompts(sides, point, f"warm-up, {is_llm}")
+                sides.rate(prompts, NUM_WARM_UP_TOKENS, is_llm=is_llm)
+        longest = 0.0
+        for index in range(options.num_rounds):
+            began = time.monotonic()
+            if index and began + longest > deadline:
+                break
+            for point in points:
+                _run_pair(sides, point, index)
+                print(f"round {index + 1}: {describe(point)}", file=sys.stderr, flush=True)
+            longest = max(longest, time.monotonic() - began)
+    return OfflineResult(
+        when=now(), machine=describe_machine(), num_threads=options.num_threads, points=points
+    )
+
+
+def _run_pair(sides: Sides, point: OfflinePoint, index: int) -> None:
+    """Both on the same prompts, who comes first in turn; neither has seen them before."""
+    prompts = _prompts(sides, point, f"round {index}")
+    for is_llm in (False, True) if index % 2 == 0 else (True, False):
+        reached = sides.rate(prompts, NUM_NEW_TOKENS, is_llm=is_llm)
+        (point.llm if is_llm else point.engine).append(reached)
+
+
+def _prompts(sides: Sides, point: OfflinePoint, moment: str) -> list[Prompt]:
+    random = Random(f"{moment}, {point.batch_size}")
+    return [sides.words.prompt(random, NUM_PROMPT_TOKENS) for _ in range(point.batch_size)]
+
+
+def describe(point: OfflinePoint) -> str:
+    """What is known so far in a few words."""
+    ours, bare = median(point.llm), median(point.engine)
+    return (
+        f"{point.batch_size:4} prompts: LLM.generate {ours:.1f} tokens/s,"
+        f" the engine {bare:.1f}: {point.ratio:.3f}"
+    )
+
+
+def write_page(result: OfflineResult) -> str:
+    """The table for people."""
+    lines = ["tokens/s of a whole batch, prefill included, in one process"]
+    lines += [f"  {describe(point)}" for point in result.points]
+    worst = min(point.ratio for point in result.points)
+    verdict = "reached" if worst >= BAR else "missed"
+    return "\n".join([*lines, f"goal: at least {BAR} everywhere: {worst:.3f}, {verdict}"])
+
+
+def parse_options(argv: Sequence[str] | None = None) -> OfflineOptions:
+    """The options of a command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m inlay_bench.offline_batch", description="What the offline API costs."
+    )
+    defaults = OfflineOptions()
+    add = parser.add_argument
+    add("--batches", dest="batch_sizes", type=counts, default=defaults.batch_sizes, metavar="N,…")
+    add("--rounds", dest="num_rounds", type=count, default=defaults.num_rounds, metavar="N")
+    add("--minutes", type=float, default=defaults.minutes, metavar="M")
+    add("--threads", dest="num_threads", type=count, default=2, metavar="N")
+    add("--folder", type=Path, default=defaults.folder)
+    return OfflineOptions(**vars(parser.parse_args(argv)))
+
+
+def main() -> int:
+    """The exit code: 1 when the measurement failed."""
+    options = parse_options()
+    try:
+        result = measure(options)
+    except BenchFailed as error:
+        print(f"the bench failed: {error}", file=sys.stderr)
+        return 1
+    print(write_page(result))
+    print(f"figures: {save(result, 'offline', options.folder)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Hours of overload: what grows, and what is left behind."""

@@ -1,0 +1,64 @@
+"""What the processes of a server hold, and how that changes."""
+
+from collections import defaultdict
+
+import msgspec
+import psutil
+
+_ROLES = {
+    "inlay.cli": "launcher",
+    "inlay_router": "router",
+    "inlay_shard": "shard",
+    "from inlay_shard.image_process import main; main()": "image workers",
+    "inlay_grammars.worker": "compile worker",
+}
+"""A word of the command line, and what the process is."""
+
+
+class Held(msgspec.Struct, frozen=True):
+    """By all processes of one role."""
+
+    resident_bytes: int
+    num_descriptors: int
+    num_threads: int
+
+
+class Sample(msgspec.Struct, frozen=True):
+    """One look."""
+
+    seconds: float
+    """Since the load began."""
+    num_requests: int
+    """That ended by then, refused ones too."""
+    held: dict[str, Held]
+    """By role."""
+
+
+def look(launcher: psutil.Process) -> dict[str, Held]:
+    """What a server holds now; processes that end meanwhile are left out."""
+    totals: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
+    for process in (launcher, *launcher.children(recursive=True)):
+        try:
+            role = _role(process.cmdline())
+            own = (process.memory_info().rss, process.num_fds(), process.num_threads())
+        except psutil.NoSuchProcess:
+            continue
+        if role is not None:
+            totals[role] = [sum(pair) for pair in zip(totals[role], own, strict=True)]
+    return {role: Held(*numbers) for role, numbers in totals.items()}
+
+
+def _role(command: list[str]) -> str | None:
+    for word in command:
+        if word in _ROLES:
+            return _ROLES[word]
+    return None
+
+
+def growth(samples: list[Sample], role: str) -> float | None:
+    """MiB by which the last third of samples holds more than the second, on average."""
+    sizes = [s.held[role].resident_bytes / 2**20 for s in samples if role in s.held]
+    third = len(sizes) // 3
+    if not third:
+        return None
+    return sum(sizes[-third:]) / third - sum(sizes[third : 2 * third]) / third

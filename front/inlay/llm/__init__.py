@@ -1,0 +1,1 @@
+"""What vLLM's users write, answered by the offline engine: `LLM`, `SamplingParams` and outputs."""

@@ -1,0 +1,1 @@
+"""`pipeline(…)`: the engine in a program, called as LMDeploy's users do."""

@@ -1,0 +1,75 @@
+"""From a GenerationConfig to the controls of the engine."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from inlay.offline import answer_grammar
+from inlay.offline.errors import RequestRefused
+from inlay.offline.requests import Controls
+from inlay.pipelines.configs import NUM_NEW_TOKENS, GenerationConfig
+from inlay_router.schemas import GenerateParameters, GrammarBody
+
+OWN_NAMES = {"`top_n_tokens`": "`logprobs`", "`seed`": "`random_seed`", "`stop`": "`stop_words`"}
+"""What the engine says, in the words of a GenerationConfig."""
+
+
+@contextmanager
+def own_names() -> Iterator[None]:
+    """Within, a RequestRefused names fields as a GenerationConfig does."""
+    try:
+        yield
+    except RequestRefused as refusal:
+        words = str(refusal)
+        for theirs, ours in OWN_NAMES.items():
+            words = words.replace(theirs, ours)
+        raise RequestRefused(words) from refusal
+
+
+def controls_of(config: GenerationConfig, stop_words: Sequence[str]) -> Controls:
+    """`stop_words` are those of the chat template. Raises ValueError; the engine checks ranges."""
+    if config.output_logits not in (None, "generation"):
+        raise ValueError(
+            "`output_logits` must be 'generation': logits of prompts are not kept. "
+            f"Given: {config.output_logits!r}"
+        )
+    if config.logprobs is not None and config.logprobs < 1:
+        raise ValueError(f"`logprobs` must be at least 1. Given: {config.logprobs}")
+    top_k = config.top_k or None
+    top_p = None if config.top_p == 1 else config.top_p
+    is_greedy = config.do_sample is False or config.temperature == 0
+    wants_draws = config.do_sample or any((config.temperature, top_k, top_p))
+    return Controls(
+        parameters=GenerateParameters(
+            temperature=config.temperature or None,
+            top_k=top_k,
+            top_p=top_p,
+            do_sample=bool(wants_draws) and not is_greedy,
+            repetition_penalty=config.repetition_penalty,
+            max_new_tokens=config.max_new_tokens or NUM_NEW_TOKENS,
+            stop=[*stop_words, *(config.stop_words or ())],
+            seed=config.random_seed,
+            top_n_tokens=config.logprobs,
+            grammar=_grammar(config.response_format),
+        ),
+        is_greedy=is_greedy,
+    )
+
+
+def _grammar(given: dict[str, Any] | None) -> GrammarBody | None:
+    """LMDeploy's spellings. Raises ValueError."""
+    match given:
+        case None | {"type": "text"}:
+            return None
+        case {"type": "json_schema", "json_schema": {"schema": schema}}:
+            return answer_grammar.schema(json.dumps(schema))
+        case {"type": "json_object"}:
+            return answer_grammar.schema('{"type": "object"}')
+        case {"type": "regex_schema", "regex_schema": str(pattern)}:
+            return answer_grammar.regex(pattern)
+    raise ValueError(
+        "`response_format` must be {'type': 'json_schema', 'json_schema': {'schema': …}}, "
+        "{'type': 'json_object'}, {'type': 'regex_schema', 'regex_schema': …} or "
+        f"{{'type': 'text'}}. Given: {given!r:.200}"
+    )

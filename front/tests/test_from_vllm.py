@@ -1,0 +1,98 @@
+"""Every cell of the column *inlay* in docs/from-vllm.md does what it says."""
+
+import base64
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from pydantic import BaseModel
+
+import inlay
+from inlay import LLM, SamplingParams, StructuredOutputsParams
+from inlay.llm import llm as llm_module
+from inlay.offline.engine_options import EngineOptions
+
+ROOT = Path(__file__).parent.parent.parent
+GUIDE = ROOT / "docs" / "from-vllm.md"
+ROW = re.compile(r"^\| (?P<theirs>.+?) \| `(?P<ours>.+)` \|$")
+
+
+class Model(BaseModel):
+    count: int
+
+
+def cells() -> list[str]:
+    """The code of the column *inlay*."""
+    rows = (ROW.match(line) for line in GUIDE.read_text(encoding="utf-8").splitlines())
+    return [row["ours"] for row in rows if row is not None]
+
+
+def num_rows() -> int:
+    """All rows of tables but their two first lines."""
+    lines = [line for line in GUIDE.read_text(encoding="utf-8").splitlines() if line[:1] == "|"]
+    return len(lines) - 2 * lines.count("|---|---|")
+
+
+class SharedEngine:
+    """The engine that is loaded, whatever is asked for; closing it does nothing."""
+
+    def __init__(self, engine: Any, options: EngineOptions) -> None:
+        options.command_line()
+        self._engine = engine
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    def close(self) -> None:
+        """Others use it."""
+
+
+@pytest.fixture
+def names(llm: LLM, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
+    """What the guide says that the cells know; every LLM of theirs is the one model."""
+    engine = llm._engine
+    monkeypatch.setattr(llm_module, "OfflineEngine", lambda options: SharedEngine(engine, options))
+    data = base64.b64encode((ROOT / "examples" / "shapes.png").read_bytes()).decode()
+    url = f"data:image/png;base64,{data}"
+    content = [
+        {"type": "image_url", "image_url": {"url": url}},
+        {"type": "text", "text": "What is it?"},
+    ]
+    yield {
+        "re": re,
+        "LLM": LLM,
+        "SamplingParams": SamplingParams,
+        "StructuredOutputsParams": StructuredOutputsParams,
+        "Model": Model,
+        "model": None,
+        "image": Image.open(ROOT / "examples" / "shapes.png"),
+        "other": Image.open(ROOT / "examples" / "star.jpg"),
+        "image_embeds": torch.zeros(1, 9, 192),
+        "schema": Model.model_json_schema(),
+        "messages": [{"role": "user", "content": content}],
+        "greedy": SamplingParams(temperature=0.0),
+    }
+
+
+def test_every_row_has_a_cell_to_run() -> None:
+    assert len(cells()) == num_rows() > 50
+
+
+def test_the_cells_run_from_top_to_bottom(names: dict[str, Any]) -> None:
+    for cell in cells():
+        try:
+            exec(compile(cell.replace("\\|", "|"), "from-vllm.md", "exec"), names)
+        except Exception as error:
+            raise AssertionError(f"`{cell}` does not run") from error
+
+
+def test_the_names_for_programs_are_there() -> None:
+    assert set(inlay.__all__) <= set(dir(inlay))
+    for name in inlay.__all__:
+        assert getattr(inlay, name) is not None
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        inlay.nothing  # noqa: B018

@@ -1,0 +1,1 @@
+"""Outlines' backends behind one interface, each fitted to a model's logits and end tokens."""

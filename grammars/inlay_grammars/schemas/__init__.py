@@ -1,0 +1,1 @@
+"""JSON schemas before a backend sees them: walked, rewritten, and checked for what is enforced."""

@@ -1,0 +1,215 @@
+"""Attention of all rows, from products of the cache's panels with a few queries at a time.
+
+The queries of a *tile* are those of some tokens for one head, or of one token for some heads. They
+go through what they see in stretches, in the order of positions, with a softmax that is mended
+when a stretch brings a higher score (Milakov and Gimelshein 2018, arXiv:1805.02867). Stretches
+begin at fixed positions, so a token's sums are formed in the same order in any batch.
+"""
+
+from typing import Final
+
+import numpy as np
+
+from inlay_kernels.compiled import compiled, exponential
+from inlay_kernels.decoder.cache_layout import head_start
+from inlay_kernels.decoder.crew import claim, finish
+from inlay_kernels.decoder.instructions import to_element
+from inlay_kernels.decoder.products import MAX_ROWS, PANEL, add_multiplied, multiply
+
+_CHUNK: Final = 4 * MAX_ROWS
+"""Tokens of a task."""
+_STRETCH: Final = 16 * PANEL
+"""Positions whose scores are held at a time."""
+_GAP: Final = 32
+"""Numbers between rows of shares, so that not all rows meet in the same cache lines."""
+_TILE: Final = MAX_ROWS * PANEL
+"""Numbers of a tile for one panel: (MAX_ROWS, PANEL)."""
+
+
+@compiled()
+def attend(  # type: ignore[no-untyped-def]
+    state, num_threads, thread, phase, shape, weights, layer, cache, batch, buffers, keys, values
+):
+    """Attention, a KV head and up to _CHUNK tokens of a row at a time."""
+    scores = np.empty(_STRETCH * MAX_ROWS, np.float32)
+    shares = np.empty(MAX_ROWS * (_STRETCH + _GAP), keys.dtype)
+    sums = np.empty(cache.width // PANEL * _TILE, np.float32)
+    held = np.empty((3, PANEL), np.float32)
+    views = np.empty((2, MAX_ROWS), np.int64)
+    num_kv_heads = shape.num_kv_heads
+    num_tasks, num_done = num_kv_heads * _num_chunks(batch, 0, len(batch.context_lengths)), 0
+    row, first_chunk = 0, 0
+    task = claim(state, num_threads, thread, phase, num_tasks)
+    while task >= 0:
+        if task // num_kv_heads < first_chunk:
+            row, first_chunk = 0, 0
+        while task // num_kv_heads >= first_chunk + _num_chunks(batch, row, row + 1):
+            first_chunk += _num_chunks(batch, row, row + 1)
+            row += 1
+        first = batch.row_starts[row] + (task // num_kv_heads - first_chunk) * _CHUNK
+        _attend_chunk(
+            shape, weights, layer, cache, batch, buffers, keys, values, row, first,
+            task % num_kv_heads, scores, shares, sums, held, views,
+        )  # fmt: skip
+        num_done += 1
+        task = claim(state, num_threads, thread, phase, num_tasks)
+    finish(state, num_threads, phase, num_done, num_tasks)
+
+
+@compiled()
+def _num_chunks(batch, first_row, last_row):  # type: ignore[no-untyped-def]
+    """Pieces of at most _CHUNK tokens of rows [first_row, last_row)."""
+    count = 0
+    for row in range(first_row, last_row):
+        num_tokens = batch.row_starts[row + 1] - batch.row_starts[row]
+        count += (num_tokens + _CHUNK - 1) // _CHUNK
+    return count
+
+
+@compiled()
+def _attend_chunk(  # type: ignore[no-untyped-def]
+    shape, weights, layer, cache, batch, buffers, keys, values, row, first, head, scores, shares,
+    sums, held, views,
+):  # fmt: skip
+    """Tiles of tokens, or of heads where these are more."""
+    last = min(first + _CHUNK, batch.row_starts[row + 1])
+    group, size = shape.num_heads // shape.num_kv_heads, shape.head_size
+    is_of_heads = last - first < group
+    num_outer, num_inner = (last - first, group) if is_of_heads else (group, last - first)
+    stride = size if is_of_heads else size * shape.num_heads
+    query, attended = buffers.query.reshape(-1), buffers.attended.reshape(-1)
+    put_stride = size if is_of_heads else buffers.attended.shape[1]
+    base = head_start(cache, 0, shape.num_kv_heads, head)
+    block_stride = head_start(cache, 1, shape.num_kv_heads, 0)
+    for outer in range(num_outer):
+        for inner in range(0, num_inner, MAX_ROWS):
+            count = min(MAX_ROWS, num_inner - inner)
+            token = first + (outer if is_of_heads else inner)
+            member = head * group + (inner if is_of_heads else outer)
+            for place in range(count):
+                own = token + (0 if is_of_heads else place)
+                views[0, place], views[1, place] = _view(weights, layer, batch, row, own)
+            _attend_tile(
+                keys, values, cache.block_size, cache.width, base, block_stride,
+                batch.block_tables[row], query, (token * shape.num_heads + member) * size, stride,
+                count, size, views, weights.attention_scales[layer], scores, shares, sums, held,
+                attended, token * buffers.attended.shape[1] + member * size, put_stride,
+            )  # fmt: skip
+
+
+@compiled()
+def _view(weights, layer, batch, row, token):  # type: ignore[no-untyped-def]
+    """The positions [start, stop) that a token sees."""
+    own = batch.context_lengths[row] - (batch.row_starts[row + 1] - token)
+    stop = batch.stops[token] if len(batch.stops) > 0 else own + 1
+    window = weights.windows[layer]
+    return (max(0, own + 1 - window) if window > 0 else 0), stop
+
+
+@compiled()
+def _attend_tile(  # type: ignore[no-untyped-def]
+    keys, values, block_size, width, base, block_stride, table, query, start, stride, count, size,
+    views, scale, scores, shares, sums, held, attended, put_start, put_stride,
+):  # fmt: skip
+    """Queries at start + place * stride, for places in [0, count), that see [views[0, place],
+    views[1, place]); what they gather to put_start + place * put_stride of `attended`."""
+    begin, end = views[0, 0], views[1, 0]
+    for place in range(1, count):
+        end = max(end, views[1, place])
+    tops, totals, lanes = held[0], held[1], held[2]
+    tops[:count], totals[:count] = -np.inf, 0
+    for part in range(0, len(sums), _TILE):
+        sums[part : part + count * PANEL] = 0
+    for stretch in range(begin // _STRETCH * _STRETCH, end, _STRETCH):
+        first = max(stretch, begin // PANEL * PANEL)
+        num_panels = (min(stretch + _STRETCH, end) - first + PANEL - 1) // PANEL
+        for panel in range(num_panels):
+            position = first + panel * PANEL
+            block = table[position // block_size] * block_stride + base
+            place = block + position % block_size * width
+            part = scores[panel * _TILE : (panel + 1) * _TILE]
+            multiply(count, keys, place, size, query, start, stride, part)
+        for place in range(count):
+            seen = max(views[0, place] - first, 0)
+            stop = min(views[1, place] - first, num_panels * PANEL)
+            own = shares[place * (_STRETCH + _GAP) :][: num_panels * PANEL]
+            _share(scores, place, seen, stop, scale, tops, totals, lanes, sums, own)
+        for panel in range(num_panels):
+            position = first + panel * PANEL
+            block = table[position // block_size] * block_stride + base
+            place = block + position % block_size * PANEL
+            for part in range(width // PANEL):
+                add_multiplied(
+                    count, values, place + part * PANEL * block_size, PANEL, shares,
+                    panel * PANEL, _STRETCH + _GAP, sums[part * _TILE :],
+                )  # fmt: skip
+    for place in range(count):
+        put = put_start + place * put_stride
+        _put(attended[put : put + size], sums, place, totals[place])
+
+
+@compiled()
+def _share(  # type: ignore[no-untyped-def]
+    scores, place, seen, stop, scale, tops, totals, lanes, sums, shares
+):
+    """Fill `shares` with the exponentials of a query's scaled scores of positions [seen, stop) of
+    a stretch, and with zeros around them; mend what was summed before if its top is exceeded."""
+    zero = to_element(shares, np.float32(0))
+    if stop <= seen:
+        shares[:] = zero
+        return
+    begin, end = seen // PANEL, (stop + PANEL - 1) // PANEL
+    _cover(scores, place, begin * PANEL, seen)
+    _cover(scores, place, stop, end * PANEL)
+    top = max(tops[place], _top(scores, place, begin, end, lanes))
+    if top > tops[place]:
+        factor = exponential((tops[place] - top) * scale)
+        totals[place] *= factor
+        for part in range(place * PANEL, len(sums), _TILE):
+            own = sums[part : part + PANEL]
+            for lane in range(PANEL):
+                own[lane] *= factor
+        tops[place] = top
+    total = np.float32(0)
+    for panel in range(begin, end):
+        own = scores[panel * _TILE + place * PANEL :][:PANEL]
+        filled = shares[panel * PANEL : (panel + 1) * PANEL]
+        for lane in range(PANEL):
+            number = exponential((own[lane] - top) * scale)
+            filled[lane] = to_element(shares, number)
+            total += number
+    totals[place] += total
+    shares[:seen] = zero
+    shares[stop:] = zero
+
+
+@compiled()
+def _cover(scores, place, first, last):  # type: ignore[no-untyped-def]
+    """Let positions [first, last) of one panel add next to nothing to a query's total."""
+    for position in range(first, last):
+        scores[position // PANEL * _TILE + place * PANEL + position % PANEL] = -np.inf
+
+
+@compiled()
+def _top(scores, place, begin, end, lanes):  # type: ignore[no-untyped-def]
+    """The highest score of a query in panels [begin, end); NaN is passed over. lanes: room."""
+    lanes[:] = -np.inf
+    for panel in range(begin, end):
+        own = scores[panel * _TILE + place * PANEL :][:PANEL]
+        for lane in range(PANEL):
+            lanes[lane] = own[lane] if own[lane] > lanes[lane] else lanes[lane]
+    top = lanes[0]
+    for lane in range(1, PANEL):
+        top = lanes[lane] if lanes[lane] > top else top
+    return top
+
+
+@compiled()
+def _put(attended, sums, place, total):  # type: ignore[no-untyped-def]
+    """What one query gathered, by the total of its shares."""
+    share = np.float32(1) / total
+    for first in range(0, len(attended), PANEL):
+        own = sums[first // PANEL * _TILE + place * PANEL :][:PANEL]
+        filled = attended[first : first + PANEL]
+        for lane in range(len(filled)):
+            filled[lane] = to_element(attended, own[lane] * share)
