@@ -12,7 +12,7 @@ PICTURE = markdown(sorted(EXAMPLES.glob("*.png"))[0])
 OTHER = markdown(sorted(EXAMPLES.glob("*.png"))[1])
 PROMPTS = {
     "text": "The quick brown fox jumps over the lazy dog, and again, " * 3 + "and then",
-    "image": f"{PICTURE}What is in this picture, and what is not? ",
+    "image": f"{PICTURE}What is in this picture, and what is not, and where does it stand in it? ",
 }
 
 
@@ -52,7 +52,7 @@ def test_an_answer_is_the_same_cold_warm_and_in_a_crowd(server: Server, kind: st
 
 
 def test_a_later_turn_finds_the_earlier_answer(server: Server) -> None:
-    first = "A conversation that nobody had before, about turns. "
+    first = "A conversation that nobody had before, about turns and the blocks that they share. "
     answer = ask(server, first, do_sample=False, seed=None)
     second = ask(
         server, first + answer["generated_text"] + " And then?", do_sample=False, seed=None

@@ -183,9 +183,8 @@ def test_an_engine_that_nobody_holds_ends(stage: Stage) -> None:
 def test_a_replica_that_fails_ends_requests_and_the_engine(
     stage: Stage, engine: OfflineEngine
 ) -> None:
-    stage.link.shard.choose = lambda token_ids, num_prompt_tokens: 1
-    stream = engine.stream(ask(max_new_tokens=1000))
-    next(iter(stream))
+    engine._life.begin(stage.link.pause()).result(30)
+    stream = engine.stream(ask())
     stage.fail(engine, RuntimeError("out of memory"))
     with pytest.raises((EngineError, RequestFailed)):
         list(stream)
