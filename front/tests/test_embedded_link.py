@@ -65,8 +65,10 @@ def log(monkeypatch: pytest.MonkeyPatch) -> "queue.SimpleQueue[int | str]":
 
 
 def run(story: Coroutine[Any, Any, None]) -> None:
+    before = set(threading.enumerate())
     asyncio.run(asyncio.wait_for(story, 30))
-    assert "steps" not in {thread.name for thread in threading.enumerate()}
+    left = set(threading.enumerate()) - before
+    assert "steps" not in {thread.name for thread in left}
 
 
 def link() -> EmbeddedLink:

@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -70,12 +72,15 @@ def test_a_process_beats_only_for_who_listens(monkeypatch: pytest.MonkeyPatch) -
     asyncio.run(main())
 
 
-def test_a_thread_beats_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_thread_beats_too() -> None:
+    """In a process of its own: the thread never ends, and knows its pipe by number."""
     reading, writing = os.pipe()
-    monkeypatch.setenv(heartbeat.VARIABLE, str(writing))
-    monkeypatch.setattr(heartbeat, "SECONDS", 3600.0)
-    heartbeat.beat_on_thread()
-    assert os.read(reading, 1) == b"."
+    code = "from inlay_proto.heartbeat import beat_on_thread; beat_on_thread(); input()"
+    variables = os.environ | {heartbeat.VARIABLE: str(writing)}
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, env=variables, pass_fds=[writing], stdin=subprocess.PIPE) as own:
+        assert os.read(reading, 1) == b"."
+        own.communicate(b"\n")
     os.close(reading)
     os.close(writing)
 

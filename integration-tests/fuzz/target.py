@@ -48,7 +48,9 @@ def must(holds: bool, words: str) -> None:
         raise Wrong(words)
 
 
-_LEAKS = re.compile(r"0x[0-9a-f]{6}|/(usr|home|root|work|tmp|proc|etc)/(?!passwd)|Traceback|\.py\b")
+_LEAKS = re.compile(
+    r"\b0x[0-9a-f]{6}|/(usr|home|root|work|tmp|proc|etc)/(?!passwd)|Traceback|\.py\b"
+)
 
 
 def check_words(words: str, given: str) -> str:
