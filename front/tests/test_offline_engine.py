@@ -116,9 +116,17 @@ def test_a_stream_gives_tokens_as_they_come(engine: OfflineEngine) -> None:
 
 
 def test_a_stream_that_is_left_frees_its_blocks(stage: Stage, engine: OfflineEngine) -> None:
-    stage.link.shard.choose = lambda token_ids, num_prompt_tokens: 1  # never ends by itself
+    is_left = threading.Event()
+
+    def choose(token_ids: list[int], num_prompt_tokens: int) -> int:
+        if len(token_ids) > num_prompt_tokens + 20:
+            assert is_left.wait(30)
+        return 1
+
+    stage.link.shard.choose = choose
     with engine.stream(ask(max_new_tokens=1000)) as stream:
         next(iter(stream))
+    is_left.set()
     with pytest.raises(EngineError, match="the stream is closed"):
         list(stream)
     engine.run([ask()])
