@@ -13,7 +13,7 @@ from harness import EXAMPLES, Server, generate, markdown, post, serve, stream, w
 from safetensors.torch import save
 
 from inlay.model_folder import EMBEDDED_MODEL
-from inlay_router.image_embeds import MEDIA_TYPE
+from inlay_router.images.image_embeds import MEDIA_TYPE
 
 PAGE = Path(__file__).parents[1] / "docs" / "image-embeds.md"
 SHAPES, STAR = EXAMPLES / "shapes.png", EXAMPLES / "star.jpg"

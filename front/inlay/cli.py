@@ -9,7 +9,7 @@ from inlay import __version__, serve, tgi_flags
 from inlay.environment import environment
 from inlay.launcher import report
 from inlay.terminal import ask_command, chat_command
-from inlay_router.logs import set_up_logging
+from inlay_router.telemetry.logs import set_up_logging
 
 DESCRIPTION = """\
 inlay: a streaming generation server for vision-language and text models.

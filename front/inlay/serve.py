@@ -11,7 +11,7 @@ from inlay import launcher, tgi_flags
 from inlay.backoff import RestartPolicy
 from inlay.launcher import Command, Group, free_port
 from inlay.model_folder import ModelFolder, ModelNotFound, find_model
-from inlay_router import arguments as router_arguments
+from inlay_router.flags import arguments as router_arguments
 
 QUIET = {"GRPC_VERBOSITY": "ERROR", "GRPC_ENABLE_FORK_SUPPORT": "0"}
 """No child uses gRPC on both sides of a fork; without this it says so at each compile."""

@@ -17,7 +17,7 @@ from inlay_proto import generate_pb2 as pb
 from inlay_router.chat.templates import ChatTemplates
 from inlay_router.errors import TemplateError
 from inlay_router.links.scripted_shard import scripted_facts
-from inlay_router.tokenizer import Tokenizer
+from inlay_router.text.tokenizer import Tokenizer
 
 MODELS = {"data": [{"id": "a-model"}]}
 STAR = Path(__file__).parents[2] / "examples" / "star.jpg"

@@ -8,7 +8,7 @@ import pytest
 
 from inlay import cli, serve, tgi_flags
 from inlay.model_folder import ModelFolder
-from inlay_router.arguments import config_from
+from inlay_router.flags.arguments import config_from
 
 MODEL = ModelFolder(model_id="m", path=Path("folder"))
 

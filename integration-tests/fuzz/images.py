@@ -14,8 +14,8 @@ from fuzz.bodies import picture
 from fuzz.mutation import damage
 from fuzz.target import Target, Try, check_words, must
 from inlay_router.errors import ValidationError
-from inlay_router.image_header import FORMATS
-from inlay_router.images import ImageCheck, ImageLimits
+from inlay_router.images.image_header import FORMATS
+from inlay_router.images.inspection import ImageCheck, ImageLimits
 from inlay_shard.errors import PreparationRefused
 from inlay_shard.pictures import read_picture
 

@@ -13,7 +13,7 @@ from test_ssrf_table import PRIVATE, SPELLINGS
 from fuzz.mutation import damage
 from fuzz.target import Target, Try, check_words, must
 from inlay_router.errors import ValidationError
-from inlay_router.images import read_data_uri
+from inlay_router.images.inspection import read_data_uri
 from inlay_router.markdown import ImagePiece, split
 
 _IMAGE = re.compile(r"!\[\]\([^)]*\)")

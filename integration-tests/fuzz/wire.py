@@ -12,7 +12,7 @@ from uvicorn.server import ServerState
 
 from fuzz.mutation import damage
 from fuzz.target import Target, Try, must
-from inlay_router.connection import Connection, ConnectionLimits, HttpConfig
+from inlay_router.doors.connection import Connection, ConnectionLimits, HttpConfig
 
 _LIMITS = ConnectionLimits(max_connections=100, max_head_bytes=4000, max_headers=20)
 _STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) ")

@@ -16,21 +16,21 @@ import uvicorn
 import uvloop
 
 from inlay_proto.heartbeat import beating
-from inlay_router import capacity
 from inlay_router.app import make_app
-from inlay_router.arguments import add_arguments, config_from
 from inlay_router.assembly import compiling, generating
+from inlay_router.batching import capacity
+from inlay_router.batching.pace import default_prefill_tokens
 from inlay_router.config import ConfigError, RouterConfig
-from inlay_router.connection import ConnectionLimits, HttpConfig
+from inlay_router.doors.connection import ConnectionLimits, HttpConfig
+from inlay_router.doors.slow_readers import drop_slow_readers
+from inlay_router.doors.tls import Certificate, certificate_of
+from inlay_router.flags.arguments import add_arguments, config_from
+from inlay_router.flags.shard_flags import add_arguments as add_shard_arguments
+from inlay_router.flags.shard_flags import shard_settings
 from inlay_router.links.remote import RemoteLink
-from inlay_router.logs import json_line, set_up_logging
-from inlay_router.pace import default_prefill_tokens
 from inlay_router.service import Service, serving
-from inlay_router.shard_arguments import add_arguments as add_shard_arguments
-from inlay_router.shard_arguments import shard_settings
-from inlay_router.slow_readers import drop_slow_readers
 from inlay_router.sse import DirectSend
-from inlay_router.tls import Certificate, certificate_of
+from inlay_router.telemetry.logs import json_line, set_up_logging
 
 _log = logging.getLogger("inlay.router")
 

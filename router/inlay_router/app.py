@@ -17,8 +17,8 @@ from inlay_router.api.platforms import invocations, vertex
 from inlay_router.api.responses import http_error, internal_error
 from inlay_router.api.route import ByMethod, GenerationRoute, Handler
 from inlay_router.api.tokenize import tokenize
-from inlay_router.api_keys import ApiKeys
 from inlay_router.config import RouterConfig
+from inlay_router.doors.api_keys import ApiKeys
 from inlay_router.service import Service
 
 

@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager
 from inlay_grammars.limits import CompileLimits
 from inlay_grammars.pool import CompilePool
 from inlay_grammars.process import ProcessEnded
-from inlay_router.batch_limits import BatchLimits
+from inlay_router.batching.batch_limits import BatchLimits
+from inlay_router.batching.generation import Generation
 from inlay_router.config import RouterConfig
-from inlay_router.generation import Generation
+from inlay_router.doors.permits import Permits
 from inlay_router.links.link import Link
-from inlay_router.permits import Permits
 
 _logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from msgspec import UNSET, UnsetType
 
 from inlay_router.admission import ValidGenerateRequest
-from inlay_router.generation import Generation
+from inlay_router.batching.generation import Generation
 from inlay_router.request import Finish, GenerationRequest, Prompt, Token, TopToken
 from inlay_router.schemas import (
     DetailsBody,
@@ -17,7 +17,7 @@ from inlay_router.schemas import (
     TokenBody,
 )
 from inlay_router.tasks import together
-from inlay_router.tokenizer import Tokenizer
+from inlay_router.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,14 +11,14 @@ from starlette.requests import Request
 
 from inlay_proto import generate_pb2 as pb
 from inlay_router.admission import ValidGenerateRequest
-from inlay_router.answer import Answer
 from inlay_router.bodies import Generated, generate_all
-from inlay_router.byte_budget import ByteShare
-from inlay_router.clients import client_id_of
+from inlay_router.doors.byte_budget import ByteShare
+from inlay_router.doors.clients import client_id_of
 from inlay_router.errors import RouterError, TookTooLong, ValidationError
 from inlay_router.request import Finish, GenerationRequest
 from inlay_router.service import Service
-from inlay_router.spans import Trail
+from inlay_router.telemetry.spans import Trail
+from inlay_router.text.answer import Answer
 
 _FAILURES = {"incomplete_generation": "incomplete"}
 """TGI's label of a failure where it is not the error type."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from inlay_grammars.options import BackendChoice, Whitespace
 from inlay_proto import generate_pb2 as pb
 from inlay_proto.transport import TlsFiles
-from inlay_router.addresses import Network
+from inlay_router.images.addresses import Network
 
 
 class ConfigError(Exception):

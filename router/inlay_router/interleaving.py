@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 
-from inlay_router.answer import Answer
 from inlay_router.request import Finish, Token
+from inlay_router.text.answer import Answer
 
 
 async def interleave(

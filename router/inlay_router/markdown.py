@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from inlay_router import local_images
 from inlay_router.errors import ValidationError
+from inlay_router.images import local_images
 
 _OPENING = "![]("
 _CLOSING = ")"

@@ -10,12 +10,12 @@ from itertools import chain
 from pathlib import Path
 
 from inlay_proto import generate_pb2 as pb
-from inlay_router import local_images
+from inlay_router.batching.generation import Generation
 from inlay_router.config import Limits
 from inlay_router.errors import ValidationError
-from inlay_router.fetch import Fetcher
-from inlay_router.generation import Generation
-from inlay_router.image_embeds import (
+from inlay_router.images import local_images
+from inlay_router.images.fetch import Fetcher
+from inlay_router.images.image_embeds import (
     EMBEDS_REFUSED,
     EmbedsLimits,
     EmbedsPiece,
@@ -23,12 +23,12 @@ from inlay_router.image_embeds import (
     is_embeds_uri,
     read_image_embeds,
 )
-from inlay_router.image_metrics import ImageMetrics
-from inlay_router.images import ImageBudget, ImageCheck, read_data_uri
-from inlay_router.local_images import read_local_image
+from inlay_router.images.inspection import ImageBudget, ImageCheck, read_data_uri
+from inlay_router.images.local_images import read_local_image
 from inlay_router.markdown import ImagePiece, TextPiece, split
 from inlay_router.request import ImagePlace, Prompt
 from inlay_router.tasks import together
+from inlay_router.telemetry.image_metrics import ImageMetrics
 
 _NUM_SHORT = 4096
 """Characters of a text that is tokenised at once; a longer one would delay other streams."""

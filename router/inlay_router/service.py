@@ -10,22 +10,22 @@ from dataclasses import dataclass, field
 from inlay_grammars.pool import CompilePool
 from inlay_proto import generate_pb2 as pb
 from inlay_router.admission import Admission
-from inlay_router.byte_budget import ByteBudget
+from inlay_router.batching.generation import Generation
 from inlay_router.chat.admission import ChatAdmission
 from inlay_router.chat.contents import ContentRules
 from inlay_router.chat.prompts import ChatPrompts
 from inlay_router.chat.templates import ChatTemplates
 from inlay_router.config import ConfigError, Limits, RouterConfig
-from inlay_router.departure import Departure
-from inlay_router.fetch import Fetcher, FetchLimits
-from inlay_router.generation import Generation
-from inlay_router.image_metrics import ImageMetrics
-from inlay_router.images import ImageCheck, ImageLimits
-from inlay_router.load_metrics import watch_load
-from inlay_router.metrics import Metrics
-from inlay_router.permits import Permits
+from inlay_router.doors.byte_budget import ByteBudget
+from inlay_router.doors.permits import Permits
+from inlay_router.faults.departure import Departure
+from inlay_router.images.fetch import Fetcher, FetchLimits
+from inlay_router.images.inspection import ImageCheck, ImageLimits
 from inlay_router.prompt import PromptReader
-from inlay_router.traces import Traces
+from inlay_router.telemetry.image_metrics import ImageMetrics
+from inlay_router.telemetry.load_metrics import watch_load
+from inlay_router.telemetry.metrics import Metrics
+from inlay_router.telemetry.traces import Traces
 
 _NUM_THREADS = 2
 """Threads that decode images and tokenise long texts: few, so that they leave the steps a core."""

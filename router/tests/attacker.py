@@ -12,8 +12,8 @@ from typing import Any
 
 import httpcore
 
-from inlay_router.fetch import Fetcher, FetchLimits
-from inlay_router.images import ImageLimits
+from inlay_router.images.fetch import Fetcher, FetchLimits
+from inlay_router.images.inspection import ImageLimits
 
 PUBLIC = "93.184.215.14"
 PUBLIC_6 = "2606:2800:21f:cb07:6820:80da:af6b:8b2c"

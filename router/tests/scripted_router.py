@@ -12,9 +12,9 @@ from starlette.applications import Starlette
 
 from inlay_proto import generate_pb2 as pb
 from inlay_router.app import make_app
-from inlay_router.batch_limits import BatchLimits
+from inlay_router.batching.batch_limits import BatchLimits
+from inlay_router.batching.generation import Generation
 from inlay_router.config import RouterConfig
-from inlay_router.generation import Generation
 from inlay_router.links.scripted import ScriptedLink
 from inlay_router.links.scripted_shard import Choose, ScriptedShard, scripted_facts
 from inlay_router.service import Service, serving

@@ -6,9 +6,9 @@ from typing import Any
 import httpcore
 import pytest
 
-from inlay_router.addresses import is_public
-from inlay_router.checked_backend import CheckedBackend
-from inlay_router.image_urls import FetchError
+from inlay_router.images.addresses import is_public
+from inlay_router.images.checked_backend import CheckedBackend
+from inlay_router.images.image_urls import FetchError
 
 PRIVATE = [
     "0.0.0.0",

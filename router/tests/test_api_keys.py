@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from scripted_router import serve
 
-from inlay_router.api_keys import ApiKeys
 from inlay_router.config import ConfigError, RouterConfig
+from inlay_router.doors.api_keys import ApiKeys
 
 
 class Clock:

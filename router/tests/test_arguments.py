@@ -2,8 +2,8 @@ import argparse
 from ipaddress import ip_network
 from pathlib import Path
 
-from inlay_router.arguments import add_arguments, config_from, to_command_line
 from inlay_router.config import RouterConfig
+from inlay_router.flags.arguments import add_arguments, config_from, to_command_line
 
 
 def parse(*words: str) -> argparse.Namespace:

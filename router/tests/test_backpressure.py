@@ -6,8 +6,8 @@ import pytest
 from scripted_router import Edge, eventually, serve
 from test_disconnect import is_idle
 
-from inlay_router.batch_limits import BatchLimits
-from inlay_router.byte_budget import ByteBudget, ByteShare
+from inlay_router.batching.batch_limits import BatchLimits
+from inlay_router.doors.byte_budget import ByteBudget, ByteShare
 from inlay_router.errors import Overloaded
 from inlay_router.links.scripted_shard import spell
 

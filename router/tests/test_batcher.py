@@ -5,14 +5,14 @@ from typing import Any
 import pytest
 
 from inlay_proto import generate_pb2 as pb
-from inlay_router.batch_limits import BatchLimits
-from inlay_router.batcher import Batcher
-from inlay_router.blocks import BlockPool
-from inlay_router.delivery import Delivery
+from inlay_router.batching.batch_limits import BatchLimits
+from inlay_router.batching.batcher import Batcher
+from inlay_router.batching.blocks import BlockPool
+from inlay_router.batching.delivery import Delivery
+from inlay_router.batching.replica import Replica
+from inlay_router.batching.sequence import Sequence, State
 from inlay_router.errors import Overloaded
-from inlay_router.replica import Replica
 from inlay_router.request import GenerationRequest, Prompt
-from inlay_router.sequence import Sequence, State
 
 
 def a_batcher(*, num_blocks: int = 100, block_size: int = 4, **limits: Any) -> Batcher:

@@ -11,16 +11,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from inlay_proto import generate_pb2 as pb
-from inlay_router.batch_limits import BatchLimits
-from inlay_router.batcher import Batcher
-from inlay_router.blocks import BlockPool
-from inlay_router.delivery import Delivery
+from inlay_router.batching.batch_limits import BatchLimits
+from inlay_router.batching.batcher import Batcher
+from inlay_router.batching.blocks import BlockPool
+from inlay_router.batching.delivery import Delivery
+from inlay_router.batching.replica import Replica
+from inlay_router.batching.sequence import Sequence, State
 from inlay_router.errors import Overloaded, ValidationError
 from inlay_router.links.link import LinkLost
 from inlay_router.links.scripted_shard import RowFault, ScriptedShard, scripted_facts
-from inlay_router.replica import Replica
 from inlay_router.request import GenerationRequest, ImagePlace, Prompt
-from inlay_router.sequence import Sequence, State
 
 NUM_BLOCKS, BLOCK_SIZE = 7, 3
 POISON, FAULTY = 253, 254

@@ -5,7 +5,7 @@ from array import array
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inlay_router.block_keys import KEY_BYTES, extend_keys, placed_images
+from inlay_router.batching.block_keys import KEY_BYTES, extend_keys, placed_images
 from inlay_router.request import ImagePlace
 
 BLOCK_SIZE = 4

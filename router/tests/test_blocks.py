@@ -4,7 +4,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from inlay_router.blocks import BlockPool
+from inlay_router.batching.blocks import BlockPool
 
 
 def a_pool() -> BlockPool:

@@ -1,7 +1,7 @@
 """What a replica can hold, in words."""
 
 from inlay_proto import generate_pb2 as pb
-from inlay_router.capacity import in_words
+from inlay_router.batching.capacity import in_words
 
 
 def test_the_operator_is_told_the_limits() -> None:

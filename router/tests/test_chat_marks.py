@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerFast
 from inlay_proto import generate_pb2 as pb
 from inlay_router.chat.marks import END, IMAGE, START, Marks, split_at_images
 from inlay_router.chat.templates import ChatTemplates
-from inlay_router.tokenizer import Tokenizer
+from inlay_router.text.tokenizer import Tokenizer
 
 MARKS = Marks(["<|end|>", "<image>", "<|end|><image>"])
 TEMPLATE = (

@@ -2,9 +2,9 @@
 
 import pytest
 
-from inlay_router.chunks import chunk_size, place_around
+from inlay_router.batching.chunks import chunk_size, place_around
+from inlay_router.batching.sequence import Sequence
 from inlay_router.request import GenerationRequest, ImagePlace, Prompt
-from inlay_router.sequence import Sequence
 
 PLACES = (ImagePlace(start=4, end=10), ImagePlace(start=10, end=14))
 

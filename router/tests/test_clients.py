@@ -2,7 +2,7 @@
 
 from starlette.requests import Request
 
-from inlay_router.clients import client_id_of
+from inlay_router.doors.clients import client_id_of
 
 
 def request_from(host: str | None, key: str = "") -> Request:

@@ -9,7 +9,7 @@ import pytest
 from scripted_router import eventually, serve
 from uvicorn.server import ServerState
 
-from inlay_router.connection import Connection, ConnectionLimits, HttpConfig
+from inlay_router.doors.connection import Connection, ConnectionLimits, HttpConfig
 from inlay_router.links.scripted_shard import spell
 
 PATIENT = ConnectionLimits(

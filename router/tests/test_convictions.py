@@ -1,7 +1,7 @@
 """What stopped the shards is refused for a while."""
 
 from inlay_proto import generate_pb2 as pb
-from inlay_router.convictions import (
+from inlay_router.faults.convictions import (
     CONVICTION_SECONDS,
     Convictions,
     name_of_preparation,

@@ -3,8 +3,8 @@ import asyncio
 import pytest
 from scripted_router import serve
 
-from inlay_router.departure import Departure
 from inlay_router.errors import Leaving
+from inlay_router.faults.departure import Departure
 
 
 def test_it_is_complete_when_the_last_call_ends() -> None:

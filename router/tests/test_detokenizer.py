@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, decoders, models, pre_tokenizers
 from tokenizers import Tokenizer as FastTokenizer
 
-from inlay_router.detokenizer import ByteDetokenizer, WindowDetokenizer, detokenizer
-from inlay_router.tokenizer import Tokenizer
+from inlay_router.text.detokenizer import ByteDetokenizer, WindowDetokenizer, detokenizer
+from inlay_router.text.tokenizer import Tokenizer
 
 WORDS = ["hello", "world", "a", "red", "circle", "é", "日本", "🙂", "."]
 CHARACTERS = [chr(code) for code in range(0x21, 0x7F)]

@@ -9,9 +9,9 @@ import pytest
 from scripted_router import Edge, eventually, serve
 
 from inlay_grammars.verdict import Verdict
-from inlay_router.batch_limits import BatchLimits
+from inlay_router.batching.batch_limits import BatchLimits
+from inlay_router.batching.generation import Generation
 from inlay_router.errors import ValidationError
-from inlay_router.generation import Generation
 from inlay_router.links.scripted_shard import scripted_facts, spell
 from inlay_router.request import Finish, GenerationRequest, Token
 
@@ -164,7 +164,7 @@ def test_in_the_midst_of_its_prefill(path: str) -> None:
 def test_while_an_image_is_fetched(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
         hanging = Hanging()
-        monkeypatch.setattr("inlay_router.fetch.Fetcher.fetch", hanging)
+        monkeypatch.setattr("inlay_router.images.fetch.Fetcher.fetch", hanging)
         async with serve() as edge:
             call = edge.open(path, {"inputs": f"![]({PNG})![](http://example.org/a.png)"})
             await hanging.entered.wait()
@@ -182,7 +182,7 @@ def test_while_an_image_is_fetched(path: str, monkeypatch: pytest.MonkeyPatch) -
 def test_while_its_images_are_prepared(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
         hanging = Hanging()
-        monkeypatch.setattr("inlay_router.generation.Generation.prepare", hanging)
+        monkeypatch.setattr("inlay_router.batching.generation.Generation.prepare", hanging)
         async with serve() as edge:
             call = edge.open(path, {"inputs": f"![]({PNG})"})
             await hanging.entered.wait()

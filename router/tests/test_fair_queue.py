@@ -5,10 +5,10 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inlay_router.batch_limits import BatchLimits
-from inlay_router.fair_queue import TOKENS_OF_A_TURN, FairQueue, num_turns
+from inlay_router.batching.batch_limits import BatchLimits
+from inlay_router.batching.fair_queue import TOKENS_OF_A_TURN, FairQueue, num_turns
+from inlay_router.batching.sequence import Sequence
 from inlay_router.request import GenerationRequest, Prompt
-from inlay_router.sequence import Sequence
 
 
 def of_client(client_id: str, num_tokens: int = 10) -> Sequence:

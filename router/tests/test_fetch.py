@@ -12,9 +12,9 @@ import pytest
 import trustme
 
 from inlay_router.errors import ValidationError
-from inlay_router.fetch import Fetcher, FetchLimits
-from inlay_router.image_urls import FetchError
-from inlay_router.images import ImageLimits
+from inlay_router.images.fetch import Fetcher, FetchLimits
+from inlay_router.images.image_urls import FetchError
+from inlay_router.images.inspection import ImageLimits
 
 LIMITS = FetchLimits(
     image=ImageLimits(max_bytes=1000, max_pixels=100), has_private_addresses=True, max_redirects=2
@@ -352,7 +352,7 @@ def test_only_the_hosts_that_the_operator_named(
         return [(2, 1, 6, "", ("127.0.0.1", port))]
 
     monkeypatch.setattr(
-        "inlay_router.checked_backend.asyncio.BaseEventLoop.getaddrinfo", getaddrinfo
+        "inlay_router.images.checked_backend.asyncio.BaseEventLoop.getaddrinfo", getaddrinfo
     )
     limits = FetchLimits(
         image=LIMITS.image,

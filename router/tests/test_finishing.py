@@ -10,11 +10,11 @@ from scripted_router import serve
 from inlay_grammars.spec import GrammarSpec
 from inlay_grammars.verdict import Verdict
 from inlay_proto import generate_pb2 as pb
-from inlay_router.delivery import deliveries
+from inlay_router.batching.delivery import deliveries
+from inlay_router.batching.sequence import Sequence
 from inlay_router.errors import ValidationError
 from inlay_router.finishing import finishing_of
 from inlay_router.request import GenerationRequest, Prompt
-from inlay_router.sequence import Sequence
 
 GRAMMAR = {"type": "regex", "value": "abc"}
 

@@ -9,14 +9,14 @@ from typing import TypeVar
 import pytest
 
 from inlay_proto import generate_pb2 as pb
-from inlay_router.batch_limits import BatchLimits
+from inlay_router.batching.batch_limits import BatchLimits
+from inlay_router.batching.generation import Generation
 from inlay_router.errors import (
     GenerationFailed,
     IncompleteGeneration,
     Overloaded,
     ValidationError,
 )
-from inlay_router.generation import Generation
 from inlay_router.links.scripted import ScriptedLink
 from inlay_router.links.scripted_shard import RowFault, ScriptedShard, scripted_facts, spell
 from inlay_router.request import Finish, FinishReason, GenerationRequest, Prompt, Token

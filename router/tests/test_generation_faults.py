@@ -10,8 +10,8 @@ from typing import TypeVar
 import pytest
 
 from inlay_proto import generate_pb2 as pb
+from inlay_router.batching.generation import Generation
 from inlay_router.errors import GenerationFailed, RouterError, ValidationError
-from inlay_router.generation import Generation
 from inlay_router.links.link import LinkLost, PreparationRefused
 from inlay_router.links.scripted import ScriptedLink
 from inlay_router.links.scripted_shard import Choose, ScriptedShard, dying, scripted_facts
@@ -247,7 +247,7 @@ def test_preparing_waits_out_a_restart() -> None:
 def test_a_prompt_that_cannot_be_prepared_is_the_clients_or_the_shards_fault(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("inlay_router.presence.NOTICE_SECONDS", 0.001)
+    monkeypatch.setattr("inlay_router.faults.presence.NOTICE_SECONDS", 0.001)
 
     def refuse(request: pb.PrepareRequest) -> pb.PrepareReply:
         raise PreparationRefused("image 0 is too small")

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from inlay_router.generation import Generation
+from inlay_router.batching.generation import Generation
 from inlay_router.links.peers import end_listener, has_listener
 from inlay_router.links.remote import RemoteLink
 from inlay_router.links.scripted import ScriptedLink

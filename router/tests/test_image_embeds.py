@@ -17,7 +17,7 @@ from test_chat_routes import facts
 
 from inlay_proto import generate_pb2 as pb
 from inlay_router.errors import ValidationError
-from inlay_router.image_embeds import (
+from inlay_router.images.image_embeds import (
     MEDIA_TYPE,
     EmbedsLimits,
     EmbedsPiece,

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 from scripted_router import serve
 
 from inlay_proto import generate_pb2 as pb
-from inlay_router.image_metrics import ImageMetrics
+from inlay_router.telemetry.image_metrics import ImageMetrics
 
 
 def test_times_are_those_of_images_that_were_not_known() -> None:

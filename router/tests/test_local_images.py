@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from inlay_router.errors import ValidationError
-from inlay_router.images import ImageLimits
-from inlay_router.local_images import LocalImageRefused, read_local_image
+from inlay_router.images.inspection import ImageLimits
+from inlay_router.images.local_images import LocalImageRefused, read_local_image
 
 LIMITS = ImageLimits(max_bytes=10, max_pixels=100)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from inlay_router.logs import json_line, set_up_logging
+from inlay_router.telemetry.logs import json_line, set_up_logging
 
 
 @pytest.fixture(autouse=True)

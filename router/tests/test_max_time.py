@@ -62,8 +62,8 @@ def test_the_error_that_a_client_sees() -> None:
 @pytest.mark.parametrize(
     ("place", "inputs"),
     [
-        ("inlay_router.fetch.Fetcher.fetch", "![](http://example.org/a.png)"),
-        ("inlay_router.generation.Generation.prepare", f"![]({PNG})"),
+        ("inlay_router.images.fetch.Fetcher.fetch", "![](http://example.org/a.png)"),
+        ("inlay_router.batching.generation.Generation.prepare", f"![]({PNG})"),
     ],
 )
 def test_while_an_image_comes(

@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inlay_proto import generate_pb2 as pb
-from inlay_router.batch_limits import BatchLimits
-from inlay_router.batcher import Batcher
+from inlay_router.batching.batch_limits import BatchLimits
+from inlay_router.batching.batcher import Batcher
+from inlay_router.batching.pace import MIN_PREFILL_TOKENS
+from inlay_router.batching.replica import Replica
+from inlay_router.batching.sequence import Sequence, State
 from inlay_router.links.scripted_shard import ScriptedShard, scripted_facts
-from inlay_router.pace import MIN_PREFILL_TOKENS
-from inlay_router.replica import Replica
 from inlay_router.request import GenerationRequest, ImagePlace, Prompt
-from inlay_router.sequence import Sequence, State
 
 NUM_BLOCKS, BLOCK_SIZE = 24, 4
 NUM_STEPS_WITHOUT_PREFILL = 4

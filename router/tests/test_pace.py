@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inlay_proto import generate_pb2 as pb
-from inlay_router.pace import (
+from inlay_router.batching.pace import (
     FIRST_REACH,
     MIN_PREFILL_TOKENS,
     NUM_STEADY_TOKENS,
@@ -15,8 +15,8 @@ from inlay_router.pace import (
     is_burst,
     step_seconds,
 )
+from inlay_router.batching.sequence import Sequence
 from inlay_router.request import GenerationRequest, Prompt
-from inlay_router.sequence import Sequence
 
 
 def taught(

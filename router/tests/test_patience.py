@@ -2,7 +2,7 @@
 
 import pytest
 
-from inlay_router.patience import Patience
+from inlay_router.faults.patience import Patience
 
 
 def test_a_step_may_take_its_time_and_no_more() -> None:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from inlay_router.doors.permits import Permits
 from inlay_router.errors import Overloaded
-from inlay_router.permits import Permits
 
 
 def test_permits_come_back() -> None:

@@ -4,12 +4,12 @@ from collections import deque
 from typing import Any
 
 from inlay_proto import generate_pb2 as pb
-from inlay_router.batch_limits import BatchLimits
-from inlay_router.batcher import Batcher
+from inlay_router.batching.batch_limits import BatchLimits
+from inlay_router.batching.batcher import Batcher
+from inlay_router.batching.replica import Replica
+from inlay_router.batching.sequence import Sequence, State
 from inlay_router.links.scripted_shard import RowFault, ScriptedShard, scripted_facts
-from inlay_router.replica import Replica
 from inlay_router.request import GenerationRequest, ImagePlace, Prompt
-from inlay_router.sequence import Sequence, State
 
 BLOCK_SIZE = 4
 CAT, DOG = b"cat", b"dog"

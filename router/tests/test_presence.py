@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from inlay_router.errors import IncompleteGeneration
-from inlay_router.presence import Presence
+from inlay_router.faults.presence import Presence
 
 
 def test_it_comes_and_goes() -> None:
@@ -28,7 +28,7 @@ def test_it_comes_and_goes() -> None:
 
 
 def test_a_loss_that_never_comes_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("inlay_router.presence.NOTICE_SECONDS", 0.001)
+    monkeypatch.setattr("inlay_router.faults.presence.NOTICE_SECONDS", 0.001)
 
     async def main() -> None:
         presence = Presence()

@@ -1,8 +1,8 @@
 """Who is suspected of killing the replica, and who is convicted."""
 
-from inlay_router.quarantine import Quarantine
+from inlay_router.batching.sequence import Sequence, State
+from inlay_router.faults.quarantine import Quarantine
 from inlay_router.request import GenerationRequest, Prompt
-from inlay_router.sequence import Sequence, State
 
 
 def a_sequence() -> Sequence:

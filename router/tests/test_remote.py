@@ -12,7 +12,7 @@ from google.protobuf import text_format
 
 from inlay_proto import generate_pb2 as pb
 from inlay_proto.generate_pb2_grpc import ShardServicer, add_ShardServicer_to_server
-from inlay_router.generation import Generation
+from inlay_router.batching.generation import Generation
 from inlay_router.links.link import LinkLost, LinkRefused, PreparationRefused
 from inlay_router.links.remote import RemoteLink
 from inlay_router.links.scripted_shard import ScriptedShard, scripted_facts

@@ -1,11 +1,11 @@
 import asyncio
 
 from inlay_proto import generate_pb2 as pb
-from inlay_router.answer import Answer
-from inlay_router.delivery import deliveries
+from inlay_router.batching.delivery import deliveries
 from inlay_router.links.scripted_shard import scripted_facts
 from inlay_router.request import GenerationRequest, Prompt, Token
-from inlay_router.tokenizer import Tokenizer
+from inlay_router.text.answer import Answer
+from inlay_router.text.tokenizer import Tokenizer
 
 
 def test_logits_reach_the_token_that_was_chosen_and_no_other() -> None:

@@ -12,7 +12,7 @@ from scripted_router import serve
 
 from inlay_proto import generate_pb2 as pb
 from inlay_router.errors import ValidationError
-from inlay_router.fetch import Fetcher
+from inlay_router.images.fetch import Fetcher
 from inlay_router.links.scripted_shard import scripted_facts
 from inlay_router.request import Prompt
 
@@ -128,7 +128,7 @@ def test_one_bad_image_ends_the_fetching_of_the_others(monkeypatch: pytest.Monke
         finally:
             left.set()
 
-    monkeypatch.setattr("inlay_router.fetch.Fetcher.fetch", fetch)
+    monkeypatch.setattr("inlay_router.images.fetch.Fetcher.fetch", fetch)
     with pytest.raises(ValidationError, match="invalid image"):
         read("![](http://example.org/a.png)![](data:,nothing)")
     assert left.is_set()

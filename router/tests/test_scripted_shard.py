@@ -4,7 +4,7 @@ import pytest
 
 from inlay_proto import generate_pb2 as pb
 from inlay_router.links.scripted_shard import ScriptedShard, scripted_facts, spell
-from inlay_router.tokenizer import Tokenizer
+from inlay_router.text.tokenizer import Tokenizer
 
 
 def a_shard() -> ScriptedShard:

@@ -4,7 +4,7 @@ import asyncio
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
-from inlay_router.seclusion import Seclusion
+from inlay_router.faults.seclusion import Seclusion
 
 
 @dataclass

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from inlay_router.slow_readers import drop_slow_readers
+from inlay_router.doors.slow_readers import drop_slow_readers
 
 
 @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="the system cannot")

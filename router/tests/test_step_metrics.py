@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry
 from scripted_router import eventually, serve
 
 from inlay_proto import generate_pb2 as pb
-from inlay_router.step_metrics import StepMetrics
+from inlay_router.telemetry.step_metrics import StepMetrics
 
 
 def value(registry: CollectorRegistry, name: str, **labels: str) -> float:

@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry
 from scripted_router import serve
 
 from inlay_proto import generate_pb2 as pb
-from inlay_router.step_times import StepTimes
+from inlay_router.telemetry.step_times import StepTimes
 
 
 def shown(times: StepTimes, name: str, **labels: str) -> float | None:

@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inlay_router.stop import StopMatcher
+from inlay_router.text.stop import StopMatcher
 
 
 def cut(stops: list[str], pieces: list[str]) -> str:

@@ -12,7 +12,7 @@ import trustme
 import uvloop
 
 from inlay_router.config import ConfigError, RouterConfig
-from inlay_router.tls import Certificate, certificate_of
+from inlay_router.doors.tls import Certificate, certificate_of
 
 
 class Clock:

@@ -3,7 +3,7 @@
 import pytest
 
 from inlay_router.links.scripted import scripted_facts
-from inlay_router.tokenizer import Tokenizer
+from inlay_router.text.tokenizer import Tokenizer
 
 
 @pytest.fixture

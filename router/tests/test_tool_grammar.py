@@ -10,7 +10,7 @@ from inlay_grammars.compiler import GrammarCompiler
 from inlay_grammars.spec import GrammarError, GrammarSpec
 from inlay_router.chat.tool_grammar import NO_PARAMETERS, Callee, CallRules, call_grammar
 from inlay_router.chat.tool_syntax import NAMED, OBJECT, TAGGED, ToolSyntax, syntax_of
-from inlay_router.tokenizer import Tokenizer
+from inlay_router.text.tokenizer import Tokenizer
 
 SCHEMA = json.dumps(
     {

@@ -14,8 +14,8 @@ from scripted_router import serve
 from inlay_router.config import ConfigError
 from inlay_router.links.scripted_shard import spell
 from inlay_router.request import Finish, FinishReason
-from inlay_router.spans import Trail, spans_of
-from inlay_router.traces import Traces
+from inlay_router.telemetry.spans import Trail, spans_of
+from inlay_router.telemetry.traces import Traces
 
 SECOND = 1_000_000_000
 TRACE_ID, SPAN_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"

@@ -1,6 +1,6 @@
 """How soon places become free."""
 
-from inlay_router.turnover import RETRY_SECONDS_MAX, Turnover
+from inlay_router.doors.turnover import RETRY_SECONDS_MAX, Turnover
 
 
 def test_nothing_is_known_at_first() -> None:

@@ -7,12 +7,12 @@ import msgspec
 
 from inlay_bench.serving.scripted_shard import BLOCK_SIZE, Script
 from inlay_proto import generate_pb2 as pb
-from inlay_router.batch_limits import BatchLimits
-from inlay_router.batcher import Batcher
+from inlay_router.batching.batch_limits import BatchLimits
+from inlay_router.batching.batcher import Batcher
+from inlay_router.batching.replica import Replica
+from inlay_router.batching.sequence import Sequence
 from inlay_router.links.scripted_shard import scripted_facts
-from inlay_router.replica import Replica
 from inlay_router.request import GenerationRequest, Prompt
-from inlay_router.sequence import Sequence
 
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 NUM_STEPS = 400

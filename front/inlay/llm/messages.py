@@ -12,7 +12,7 @@ from inlay.offline.requests import ChatRequest, Controls
 from inlay_router.admission import ValidGenerateRequest
 from inlay_router.chat.body import ChatBody
 from inlay_router.errors import ValidationError
-from inlay_router.image_embeds import EmbedsPiece, SeenPiece
+from inlay_router.images.image_embeds import EmbedsPiece, SeenPiece
 from inlay_router.service import Service
 
 MessageType: TypeAlias = Mapping[str, Any]

@@ -6,7 +6,7 @@ from inlay.llm.sampling_params import SamplingParams
 from inlay.offline.result import Result
 from inlay_router.bodies import Generated
 from inlay_router.request import FinishReason, Token
-from inlay_router.tokenizer import Tokenizer
+from inlay_router.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, slots=True)

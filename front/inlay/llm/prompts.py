@@ -11,7 +11,7 @@ from inlay.offline.placeholders import split_at_marks
 from inlay.offline.requests import Controls, PromptRequest, Request, TokensRequest
 from inlay_router.admission import ValidGenerateRequest
 from inlay_router.errors import ValidationError
-from inlay_router.image_embeds import SeenPiece
+from inlay_router.images.image_embeds import SeenPiece
 from inlay_router.markdown import ImagePiece, TextPiece
 from inlay_router.service import Service
 

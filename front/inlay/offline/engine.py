@@ -21,9 +21,9 @@ from inlay.offline.streaming import Stream
 from inlay_proto import generate_pb2 as pb
 from inlay_router.assembly import compiling, generating
 from inlay_router.config import ConfigError, Limits
-from inlay_router.observer import Unobserved
 from inlay_router.service import Service, serving
-from inlay_router.tokenizer import Tokenizer
+from inlay_router.telemetry.observer import Unobserved
+from inlay_router.text.tokenizer import Tokenizer
 from inlay_shard.errors import ModelRefused
 
 _log = logging.getLogger("inlay.offline")

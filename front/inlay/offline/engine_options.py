@@ -6,8 +6,8 @@ from pathlib import Path
 
 from inlay import serve
 from inlay.model_folder import ModelFolder
-from inlay_router.arguments import config_from
 from inlay_router.config import RouterConfig
+from inlay_router.flags.arguments import config_from
 from inlay_shard.config import ShardConfig, parse_arguments
 
 _EVERY_REQUEST = 1 << 31

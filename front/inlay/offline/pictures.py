@@ -4,7 +4,7 @@ import base64
 import io
 from typing import TYPE_CHECKING, Any
 
-from inlay_router.image_embeds import EmbedsPiece
+from inlay_router.images.image_embeds import EmbedsPiece
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -11,7 +11,7 @@ from inlay_router.chat.admission import ChatAdmission
 from inlay_router.chat.body import ChatBody
 from inlay_router.chat.templates import ChatTemplates
 from inlay_router.errors import ValidationError
-from inlay_router.image_embeds import SeenPiece
+from inlay_router.images.image_embeds import SeenPiece
 from inlay_router.markdown import TextPiece
 from inlay_router.request import Prompt
 from inlay_router.schemas import GenerateBody, GenerateParameters

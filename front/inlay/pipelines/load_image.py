@@ -8,8 +8,8 @@ from urllib.parse import unquote, urlsplit
 from PIL.Image import Image
 
 from inlay_router.errors import ValidationError
-from inlay_router.fetch import Fetcher, FetchLimits
-from inlay_router.images import ImageLimits, read_data_uri
+from inlay_router.images.fetch import Fetcher, FetchLimits
+from inlay_router.images.inspection import ImageLimits, read_data_uri
 from inlay_shard.errors import PreparationRefused
 from inlay_shard.pictures import read_picture, to_rgb
 

@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from inlay_router.api.responses import refusal
-from inlay_router.api_keys import ApiKeys
+from inlay_router.doors.api_keys import ApiKeys
 
 _OPEN_PATHS = frozenset(
     {"/health", "/ping", "/metrics", "/docs", "/openapi.json", "/api-doc/openapi.json"}

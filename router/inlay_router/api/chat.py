@@ -9,7 +9,6 @@ import msgspec
 from msgspec import Struct
 from starlette.responses import Response
 
-from inlay_router.answer import Answer
 from inlay_router.api.body import body_of
 from inlay_router.api.openai import SYSTEM_FINGERPRINT, new_id, usage_of
 from inlay_router.api.responses import json_response
@@ -25,6 +24,7 @@ from inlay_router.errors import IncompleteGeneration, RouterError
 from inlay_router.interleaving import interleave
 from inlay_router.request import Finish
 from inlay_router.sse import DONE, event_stream, frame, openai_error_frame
+from inlay_router.text.answer import Answer
 
 _log = logging.getLogger(__name__)
 

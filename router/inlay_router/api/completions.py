@@ -8,7 +8,6 @@ import msgspec
 from starlette.responses import Response
 
 from inlay_router.admission import ValidGenerateRequest
-from inlay_router.answer import Answer
 from inlay_router.api.body import body_of
 from inlay_router.api.openai import usage_of, with_choices
 from inlay_router.api.responses import json_response
@@ -23,6 +22,7 @@ from inlay_router.interleaving import interleave
 from inlay_router.request import Finish, Prompt
 from inlay_router.sse import DONE, event_stream, frame, openai_error_frame
 from inlay_router.tasks import together
+from inlay_router.text.answer import Answer
 
 _log = logging.getLogger(__name__)
 

@@ -7,7 +7,6 @@ import msgspec
 from starlette.responses import Response, StreamingResponse
 
 from inlay_router.admission import ValidGenerateRequest
-from inlay_router.answer import Answer
 from inlay_router.api.body import body_of
 from inlay_router.api.responses import json_response
 from inlay_router.api.route import until_client_leaves
@@ -17,6 +16,7 @@ from inlay_router.errors import IncompleteGeneration, RouterError
 from inlay_router.request import Finish
 from inlay_router.schemas import GenerateAnswer, GenerateBody, GenerateParameters
 from inlay_router.sse import TokenFrames, error_frame, event_stream
+from inlay_router.text.answer import Answer
 
 _log = logging.getLogger(__name__)
 

@@ -7,10 +7,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from inlay_router.api.responses import json_response, refusal
-from inlay_router.metrics import CONTENT_TYPE
-from inlay_router.pace import default_prefill_tokens
+from inlay_router.batching.pace import default_prefill_tokens
 from inlay_router.schemas import ErrorBody, InfoAnswer, ModelBody, ModelsAnswer
 from inlay_router.service import Service
+from inlay_router.telemetry.metrics import CONTENT_TYPE
 from inlay_router.version import VERSION
 
 Endpoint = Callable[[Request], Awaitable[Response]]

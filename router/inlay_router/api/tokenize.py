@@ -12,7 +12,7 @@ from inlay_router.api.route import until_client_leaves
 from inlay_router.call import Call
 from inlay_router.schemas import GenerateBody
 from inlay_router.service import Service
-from inlay_router.tokenizer import Tokenizer
+from inlay_router.text.tokenizer import Tokenizer
 from inlay_router.validation import validate
 
 

@@ -13,7 +13,7 @@ from inlay_router.chat.templates import ChatTemplates, Style
 from inlay_router.chat.tool_syntax import ToolSyntax
 from inlay_router.chat.tools import ToolUse, described, syntax_for, tool_use, with_tool_prompt
 from inlay_router.errors import ValidationError
-from inlay_router.tokenizer import Tokenizer
+from inlay_router.text.tokenizer import Tokenizer
 from inlay_router.validation import ValidParameters
 
 

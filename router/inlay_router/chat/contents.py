@@ -12,7 +12,7 @@ from inlay_router.chat.forms import Forms
 from inlay_router.chat.marks import IMAGE, Marks
 from inlay_router.chat.template import Message
 from inlay_router.errors import ValidationError
-from inlay_router.image_embeds import EMBEDS_REFUSED, EmbedsPiece, SeenPiece
+from inlay_router.images.image_embeds import EMBEDS_REFUSED, EmbedsPiece, SeenPiece
 from inlay_router.markdown import TextPiece
 
 _MAX_MESSAGES = 4096

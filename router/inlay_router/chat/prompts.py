@@ -11,7 +11,7 @@ from inlay_router.chat.contents import ContentRules, Conversation
 from inlay_router.chat.marks import IMAGE, Marks, has_marks, split_at_images
 from inlay_router.chat.templates import Style
 from inlay_router.errors import TemplateError
-from inlay_router.image_embeds import SeenPiece
+from inlay_router.images.image_embeds import SeenPiece
 from inlay_router.markdown import TextPiece
 from inlay_router.prompt import PromptReader
 from inlay_router.request import Prompt

@@ -10,7 +10,7 @@ from inlay_router.chat.forms import Forms, forms_of
 from inlay_router.chat.marks import Marks
 from inlay_router.chat.template import ChatTemplate, RenderLimits
 from inlay_router.errors import TemplateError
-from inlay_router.tokenizer import Tokenizer
+from inlay_router.text.tokenizer import Tokenizer
 
 _DEFAULT = "default"
 _TOOL_USE = "tool_use"

@@ -14,7 +14,7 @@ from inlay_router.chat.template import ChatTemplate, Message
 from inlay_router.chat.tool_grammar import NO_PARAMETERS, Callee, CallRules, call_grammar
 from inlay_router.chat.tool_syntax import NAME, ToolSyntax, syntax_of
 from inlay_router.errors import ToolError
-from inlay_router.tokenizer import Tokenizer
+from inlay_router.text.tokenizer import Tokenizer
 
 _MAX_TOOLS = 128
 

@@ -17,7 +17,7 @@ from inlay_router.completion.body import (
 from inlay_router.completion.valid import ValidCompletion
 from inlay_router.request import Finish, FinishReason, Token
 from inlay_router.sse import frame
-from inlay_router.tokenizer import Tokenizer
+from inlay_router.text.tokenizer import Tokenizer
 
 
 def empty_answer(model_id: str) -> CompletionAnswer:

@@ -1,0 +1,34 @@
+"""What a replica can hold: whether a sequence could run to its end, and the limits in words."""
+
+from inlay_proto import generate_pb2 as pb
+from inlay_router.batching.blocks import BlockPool
+from inlay_router.batching.sequence import Sequence
+from inlay_router.errors import ValidationError
+
+
+def can_ever_run(sequence: Sequence, pool: BlockPool) -> bool:
+    """Whether the pool holds it when its answer is as long as it may get.
+
+    The last token of an answer is never computed.
+    """
+    return pool.num_blocks_for(sequence.num_tokens_max - 1) <= pool.num_blocks
+
+
+def check_can_ever_run(sequence: Sequence, pool: BlockPool) -> None:
+    """Raises ValidationError unless `can_ever_run`."""
+    if not can_ever_run(sequence, pool):
+        raise ValidationError(
+            "`inputs` tokens + `max_new_tokens` must be <="
+            f" {pool.num_blocks * pool.block_size + 1}."
+            f" Given: {sequence.num_prompt_tokens} `inputs` tokens and"
+            f" {sequence.request.max_new_tokens} `max_new_tokens`"
+        )
+
+
+def in_words(facts: pb.ModelFacts, *, max_total_tokens: int, max_prefill_tokens: int) -> str:
+    """What the operator gets to know at start-up, with TGI's names for the limits."""
+    return (
+        f"KV cache: {facts.num_blocks} blocks x {facts.block_size} tokens"
+        f" = {facts.pool_bytes / 2**30:.2f} GiB; max_total_tokens {max_total_tokens};"
+        f" max_batch_prefill_tokens {max_prefill_tokens}"
+    )

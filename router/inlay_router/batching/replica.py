@@ -1,0 +1,32 @@
+"""What the batcher must know of the replica whose steps it makes."""
+
+from dataclasses import dataclass, field
+from typing import Self
+
+from inlay_proto import generate_pb2 as pb
+from inlay_router.batching.blocks import BlockPool
+
+
+def _no_blocks() -> BlockPool:
+    return BlockPool(num_blocks=0, block_size=1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Replica:
+    """One life of a replica: it begins with no sequence, and nothing in its blocks."""
+
+    pool: BlockPool = field(default_factory=_no_blocks)
+    """The account of its blocks."""
+    device: str = "cpu"
+    """As torch names it."""
+    has_whole_images: bool = False
+    """Whether no step may end within an image, because its tokens see each other both ways."""
+
+    @classmethod
+    def of(cls, facts: pb.ModelFacts) -> Self:
+        """A replica that has just been connected."""
+        return cls(
+            pool=BlockPool(num_blocks=facts.num_blocks, block_size=facts.block_size),
+            device=facts.device,
+            has_whole_images=facts.bidirectional_images,
+        )

@@ -1,0 +1,1 @@
+"""Who may come in, over what, how many at a time, and how much they may bring."""

@@ -1,0 +1,1 @@
+"""What dies, hangs or kills: noticed, waited for, found out, and kept apart."""

@@ -1,0 +1,1 @@
+"""Token ids to text and back, and an answer as it grows."""

@@ -1,0 +1,193 @@
+"""One answer as it grows: detokenised, cut at stop sequences, and kept for its reader."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Self, cast
+
+from inlay_proto import generate_pb2 as pb
+from inlay_router.batching.delivery import Delivery
+from inlay_router.batching.sequence import Sequence
+from inlay_router.errors import RouterError
+from inlay_router.request import Finish, FinishReason, GenerationRequest, Token, TopToken
+from inlay_router.text.detokenizer import detokenizer
+from inlay_router.text.stop import StopMatcher
+from inlay_router.text.tokenizer import Tokenizer
+
+_REASONS = {
+    pb.END_REASON_LENGTH: FinishReason.LENGTH,
+    pb.END_REASON_EOS_TOKEN: FinishReason.EOS_TOKEN,
+}
+
+
+class Answer:
+    """An async iterator of Tokens and one Finish, for one reader, filled without ever waiting.
+
+    What a slow reader has not read yet is bounded by the length of the answer.
+    """
+
+    def __init__(
+        self,
+        request: GenerationRequest,
+        tokenizer: Tokenizer,
+        clock: Callable[[], float],
+        client_id: str = "",
+    ) -> None:
+        self.sequence = Sequence.of(request, client_id)
+        self.num_repairs = 0
+        """Times that its image features were prepared again since its last token."""
+        self._request = request
+        self._tokenizer = tokenizer
+        self._clock = clock
+        self._push = detokenizer(tokenizer, request.prompt.token_ids).push
+        self._stops = StopMatcher(request.stop) if request.stop else None
+        self._texts: list[str] = []
+        self._num_tokens = 0
+        self._prompt_logprobs = _no_logprobs(request)
+        self._submitted_at = clock()
+        self._started_at: float | None = None
+        self._unread: deque[Token | Finish] = deque()
+        self._error: RouterError | None = None
+        self._is_over = False
+        self._wakes_at_end = False
+        self._reader: asyncio.Future[None] | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will come: it has its Finish or an error."""
+        return self._is_over
+
+    def start(self) -> None:
+        """The first step with it is about to be sent. Later calls change nothing."""
+        if self._started_at is None:
+            self._started_at = self._clock()
+
+    def take(self, delivery: Delivery) -> None:
+        """Add what a step brought. Nothing is added behind a stop sequence."""
+        if self._is_over:
+            return
+        self.num_repairs = 0
+        if (news := delivery.prompt_logprobs) is not None:
+            self._prompt_logprobs[news.start : news.start + len(news.logprobs)] = news.logprobs
+        tops = self._top_tokens(delivery.top_tokens)
+        for place, token_id in enumerate(delivery.token_ids):
+            logits = b"" if place else delivery.logits
+            self._add(token_id, delivery.logprobs[place], tops[place] if tops else (), logits)
+            if self._is_over:
+                break
+        if delivery.ending is not None and not self._is_over:
+            self._finish(_REASONS[delivery.ending])
+        if self._is_over or not self._wakes_at_end:
+            self._wake()
+
+    def fail(self, error: RouterError) -> None:
+        """End the answer with an error, which the reader gets behind the tokens so far."""
+        if not self._is_over:
+            self._is_over = True
+            self._error = error
+            self._wake()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Token | Finish:
+        if not self._unread:
+            self._unread.extend(await self.read())
+        if not self._unread:
+            raise StopAsyncIteration
+        return self._unread.popleft()
+
+    async def read(self) -> list[Token | Finish]:
+        """All that has come and was not read yet, at least one item; nothing once it is over.
+
+        Raises what the answer failed with, behind the last item.
+        """
+        while not self._unread and not self._is_over:
+            self._reader = asyncio.get_running_loop().create_future()
+            await self._reader
+        unread = list(self._unread)
+        self._unread.clear()
+        if not unread and self._error is not None:
+            raise self._error
+        return unread
+
+    async def whole(self) -> tuple[tuple[Token, ...], Finish]:
+        """All of it once it is over, for a reader who has read nothing: woken once, not by each
+        token. Raises what it failed with."""
+        self._wakes_at_end = True
+        while not self._is_over:
+            self._reader = asyncio.get_running_loop().create_future()
+            await self._reader
+        if self._error is not None:
+            raise self._error
+        *tokens, finish = self._unread
+        return cast(tuple[Token, ...], tuple(tokens)), cast(Finish, finish)
+
+    def _wake(self) -> None:
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
+
+    def _add(
+        self, token_id: int, logprob: float, top_tokens: tuple[TopToken, ...], logits: bytes
+    ) -> None:
+        is_special = self._tokenizer.is_special(token_id)
+        num_kept = None
+        if is_special:
+            text = self._tokenizer.text(token_id)
+        else:
+            text = self._push(token_id)
+            if self._stops is not None and (num_kept := self._stops.feed(text)) is not None:
+                text = text[:num_kept]
+            self._texts.append(text)
+        self._num_tokens += 1
+        self._unread.append(
+            Token(
+                token_id=token_id,
+                text=text,
+                logprob=logprob,
+                is_special=is_special,
+                top_tokens=top_tokens,
+                logits=logits,
+            )
+        )
+        if num_kept is not None or token_id in self._request.stop_token_ids:
+            self._finish(FinishReason.STOP_SEQUENCE)
+
+    def _top_tokens(self, message: pb.TopTokens | None) -> list[tuple[TopToken, ...]]:
+        """The likeliest tokens at each position; nothing when none were asked for."""
+        if message is None:
+            return []
+        pairs = zip(message.token_ids, message.logprobs, strict=True)
+        tops = [self._top_token(token_id, logprob) for token_id, logprob in pairs]
+        width = self._request.top_n_tokens
+        return [tuple(tops[start : start + width]) for start in range(0, len(tops), width)]
+
+    def _top_token(self, token_id: int, logprob: float) -> TopToken:
+        return TopToken(
+            token_id=token_id,
+            text=self._tokenizer.text(token_id),
+            logprob=logprob,
+            is_special=self._tokenizer.is_special(token_id),
+        )
+
+    def _finish(self, reason: FinishReason) -> None:
+        now = self._clock()
+        started_at = now if self._started_at is None else self._started_at
+        self._is_over = True
+        self._unread.append(
+            Finish(
+                reason=reason,
+                generated_text="".join(self._texts),
+                num_generated_tokens=self._num_tokens,
+                prompt_logprobs=tuple(self._prompt_logprobs),
+                num_cached_tokens=self.sequence.num_cached_tokens,
+                is_shortened=self.sequence.has_shortened,
+                queue_seconds=started_at - self._submitted_at,
+                inference_seconds=now - started_at,
+            )
+        )
+
+
+def _no_logprobs(request: GenerationRequest) -> list[float | None]:
+    num_wanted = len(request.prompt.token_ids) if request.wants_prompt_logprobs else 0
+    return [None] * num_wanted
