@@ -91,6 +91,9 @@ bench-grammar: .venv/installed ## tokens/s with a JSON schema on every row, and 
 grammar-bench: .venv/installed ## schemas and random answers in every backend (10 minutes; ARGS="--path FOLDER" for more)
 	PYTHONPATH=bench:grammars/tests $(BIN)/python -m inlay_bench.grammars $(ARGS)
 
+bench-forced: .venv/installed ## what is gained where tokens that a grammar forces take no step (3 minutes)
+	PYTHONPATH=bench $(BIN)/python -m inlay_bench.serving.forced $(ARGS)
+
 bench-bombs: .venv/installed ## streams' waits while hard grammars are compiled (1 minute)
 	PYTHONPATH=bench $(BIN)/python -m inlay_bench.serving.explosions $(ARGS)
 

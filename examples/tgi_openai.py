@@ -1,5 +1,6 @@
 """TGI's guide to vision-language models, by OpenAI's client.
 
+pip install openai
 inlay serve
 python examples/tgi_openai.py [URL]
 """

@@ -16,6 +16,7 @@ from driver import Driver, Reference, start_shard
 from harness import Server, serve
 from PIL import Image
 
+from inlay import LLM, SamplingParams
 from inlay_shard.plugins import load_plugins
 
 PAGE = Path(__file__).parents[1] / "docs" / "adding-a-model.md"
@@ -56,6 +57,21 @@ def test_the_text_model_is_served(folder: Path, plugins: tuple[str, ...]) -> Non
     answers = [reference.generate(prompt, 24) for prompt in prompts]
     assert [one.output_ids for one in running] == answers
     assert len({tuple(answer) for answer in answers}) == 3
+
+
+def test_it_is_split_over_two_shards(folder: Path, plugins: tuple[str, ...]) -> None:
+    load_plugins(plugins)
+    reference = Reference(folder / "haiku-model")
+    prompts = [list(b"an old silent pond"), list(b"a frog")]
+    model = str(folder / "haiku-model")
+    with LLM(model, tensor_parallel_size=2, dtype="float32", num_threads=1, plugins=plugins) as llm:
+        outputs = llm.generate(
+            [{"prompt_token_ids": prompt} for prompt in prompts],
+            SamplingParams(temperature=0, max_tokens=24),
+            use_tqdm=False,
+        )
+    answers = [list(output.outputs[0].token_ids) for output in outputs]
+    assert answers == [reference.generate(prompt, 24) for prompt in prompts]
 
 
 @dataclass
@@ -119,3 +135,18 @@ def test_the_prefix_cache_knows_its_pictures(page: Page) -> None:
     swapped = [WOOD if piece is SEA else SEA if piece is WOOD else piece for piece in long]
     answer, _ = page.check.served_answer(page.url, swapped, NUM_TOKENS)
     assert answer == page.check.own_answer(swapped, NUM_TOKENS)
+
+
+def test_its_text_tower_is_split_and_its_pictures_are_not(
+    folder: Path, plugins: tuple[str, ...], page: Page
+) -> None:
+    expected = page.check.own_answer(PROMPTS[0], NUM_TOKENS)
+    prompt = "".join(piece if isinstance(piece, str) else "<image>" for piece in PROMPTS[0])
+    model = str(folder / "postcard-model")
+    with LLM(model, tensor_parallel_size=2, dtype="float32", num_threads=1, plugins=plugins) as llm:
+        (output,) = llm.generate(
+            {"prompt": prompt, "multi_modal_data": {"image": [SEA, WOOD]}},
+            SamplingParams(temperature=0, max_tokens=NUM_TOKENS),
+            use_tqdm=False,
+        )
+    assert list(output.outputs[0].token_ids) == expected

@@ -15,7 +15,10 @@ PROMPTS = [
     "Tell me something.\n\n",
     "a b c d e",
 ]
-LONG = {"max_new_tokens": 700, "grammar": {"type": "regex", "value": "[a-z ]{600}"}}
+LONG = {
+    "max_new_tokens": 700,
+    "grammar": {"type": "regex", "value": "([a-z ]{12}, and so on, ){25}"},  # with forced tokens
+}
 
 
 def collect(server: Server, prompt: str, parameters: dict[str, Any]) -> list[int]:

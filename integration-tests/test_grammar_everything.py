@@ -1,44 +1,17 @@
 """Grammars beside everything else that a request may ask for, in budgets that are tight."""
 
 import json
-import re
 from typing import Any
 
 import jsonschema
 import pytest
+from budgets import fewest_tokens, needed
 from harness import EXAMPLES, Server, generate, markdown, post, stream
 
 PICTURE = markdown(EXAMPLES / "shapes.png")
 QUESTION = PICTURE + "Extract the objects as JSON.\n\n"
-SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "properties": {
-        "objects": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "properties": {"shape": {"type": "string"}, "color": {"type": "string"}},
-                "required": ["shape", "color"],
-                "additionalProperties": False,
-            },
-        },
-        "count": {"type": "integer", "minimum": 0, "maximum": 9},
-    },
-    "required": ["objects", "count"],
-    "additionalProperties": False,
-}
-GRAMMAR = {"type": "json", "value": SCHEMA}
-NEEDED = re.compile(r"must be >= (\d+): the shortest answer found in the `grammar`")
-
-
-def fewest_tokens(server: Server, grammar: dict[str, Any]) -> int:
-    """What the server says an answer needs at least."""
-    parameters = {"max_new_tokens": 1, "grammar": grammar}
-    status, body, _ = post(f"{server.url}/generate", {"inputs": "x", "parameters": parameters})
-    assert status == 422, body
-    found = NEEDED.search(body["error"])
-    assert found, body
-    return int(found.group(1))
+GRAMMAR = json.loads((EXAMPLES / "scene-grammar.json").read_text())
+SCHEMA: dict[str, Any] = GRAMMAR["value"]
 
 
 def ask(server: Server, inputs: str, **parameters: Any) -> tuple[dict[str, Any], dict[str, str]]:
@@ -115,6 +88,56 @@ def test_a_chat_with_a_schema_and_a_picture(server: Server) -> None:
         assert choice["finish_reason"] == "stop"
     is_any = any(choice.get("grammar_shortened") for choice in answer["choices"])
     assert headers.get("x-grammar-shortened") == ("true" if is_any else None)
+
+
+@pytest.mark.parametrize("room", [0, 3])
+def test_a_call_of_a_tool_fits_the_smallest_budget(server: Server, room: int) -> None:
+    tool = {"type": "function", "function": {"name": "report", "parameters": SCHEMA}}
+    asked = {
+        "messages": [{"role": "user", "content": "Report what you see."}],
+        "tools": [tool],
+        "tool_choice": "required",
+        "parallel_tool_calls": False,
+        "temperature": 1.5,
+        "seed": 3,
+    }
+    path = "/v1/chat/completions"
+    budget = needed(server, path, asked | {"max_tokens": 1}) + room
+    status, answer, _ = post(server.url + path, asked | {"max_tokens": budget})
+    assert status == 200, answer
+    (choice,) = answer["choices"]
+    (call,) = choice["message"]["tool_calls"]
+    jsonschema.validate(json.loads(call["function"]["arguments"]), SCHEMA)
+    assert choice["finish_reason"] == "tool_calls"
+    assert answer["usage"]["completion_tokens"] <= budget
+
+
+def test_leniency_is_told(server: Server) -> None:
+    schema = {"type": "array", "items": {"type": "integer"}, "uniqueItems": True, "maxItems": 3}
+    format = {"type": "json_schema", "value": {"name": "x", "schema": schema, "strict": False}}
+    answer, headers = ask(server, "x", max_new_tokens=40, grammar=format)
+    assert len(json.loads(answer["generated_text"])) <= 3
+    assert answer["details"]["grammar_warnings"] == ["`uniqueItems` at `/uniqueItems`"]
+    assert json.loads(headers["x-grammar-warnings"]) == answer["details"]["grammar_warnings"]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"guided_choice": ["red", "green"]},
+        {"guided_regex": "red|green"},
+        {"guided_grammar": 'start: "red" | "green"'},
+        {"structured_outputs": {"choice": ["red", "green"]}},
+        {"response_format": {"type": "choice", "value": ["red", "green"]}},
+        {"response_format": {"type": "grammar", "value": 'root ::= "red" | "green"'}},
+    ],
+)
+def test_vllms_fields_hold_answers(server: Server, asked: dict[str, Any]) -> None:
+    chat = {"messages": [{"role": "user", "content": "x"}], "max_tokens": 20, **asked}
+    _, answer, _ = post(f"{server.url}/v1/chat/completions", chat)
+    assert answer["choices"][0]["message"]["content"] in ("red", "green")
+    _, answer, _ = post(f"{server.url}/v1/completions", {"prompt": "x", "max_tokens": 20, **asked})
+    assert answer["choices"][0]["text"] in ("red", "green")
 
 
 def test_a_grammar_without_a_finite_answer_is_refused(server: Server) -> None:

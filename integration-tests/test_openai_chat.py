@@ -225,9 +225,9 @@ def test_a_model_that_may_call_may_also_speak(client: openai.OpenAI) -> None:
 def test_a_refusal_is_an_exception_in_words(client: openai.OpenAI) -> None:
     with pytest.raises(openai.UnprocessableEntityError, match="max_tokens"):
         client.chat.completions.create(model="tgi", messages=asking("x"), max_tokens=-1)
-    with pytest.raises(openai.UnprocessableEntityError, match="guided_json"):
+    with pytest.raises(openai.UnprocessableEntityError, match="guided_decoding_backend"):
         client.chat.completions.create(
-            model="tgi", messages=asking("x"), extra_body={"guided_json": {}}
+            model="tgi", messages=asking("x"), extra_body={"guided_decoding_backend": "x"}
         )
     with pytest.raises(openai.UnprocessableEntityError, match="mutually exclusive"):
         client.chat.completions.create(

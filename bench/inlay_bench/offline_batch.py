@@ -1,10 +1,13 @@
-"""Measures a batch through `LLM.generate` against the same batch through the bare engine."""
+"""Measures a batch through `LLM.generate` against the same steps handed to its engine directly.
+
+Both on one loaded model: two copies of the same weights may differ by 3 % for where they lie.
+"""
 
 import argparse
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -14,12 +17,14 @@ import msgspec
 from tokenizers import Tokenizer
 
 from inlay import LLM, SamplingParams
-from inlay_bench.adapters.inlay_engine import InlayEngine
-from inlay_bench.adapters.stream import Load, Prompt
+from inlay.offline.embedded_link import EmbeddedLink
+from inlay_bench.adapters.inlay_engine import BLOCK_SIZE, SteppedEngine
+from inlay_bench.adapters.stream import Prompt
 from inlay_bench.batch import BenchFailed
 from inlay_bench.options import count, counts
 from inlay_bench.peers.models import MODELS, model_in_form
 from inlay_bench.peers.workload import Words
+from inlay_bench.rounds import in_turn, rounds
 from inlay_bench.saved import describe_machine, now, save
 
 BAR = 0.98
@@ -28,6 +33,9 @@ DTYPE = "bfloat16"
 NUM_PROMPT_TOKENS = 32
 NUM_NEW_TOKENS = 64
 NUM_WARM_UP_TOKENS = 4
+_BLOCKS_A_PROMPT = -(-(NUM_PROMPT_TOKENS + NUM_NEW_TOKENS) // BLOCK_SIZE)
+_FIRST_ID = 1 << 40
+"""Of sequences that the router knows nothing of."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,9 +75,9 @@ class OfflineResult(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class Sides:
-    """Both, loaded in this process; one is at work at a time."""
+    """Both, on one model in this process; one is at work at a time."""
 
-    engine: InlayEngine
+    engine: SteppedEngine
     llm: LLM
     words: Words
 
@@ -97,48 +105,34 @@ class Sides:
 
 @contextmanager
 def loaded(options: OfflineOptions) -> Iterator[Sides]:
-    """Both sides on the same model, with room for the largest batch."""
+    """The model, with room for the largest batch."""
     folder = model_in_form(MODELS["smol"], "safetensors", options.folder)
     largest = max(options.batch_sizes)
-    num_cache_tokens = (largest + 1) * (NUM_PROMPT_TOKENS + NUM_NEW_TOKENS + 16)
-    load = Load(
-        folder=folder,
-        dtype=DTYPE,
-        num_threads=options.num_threads,
-        num_streams=largest,
-        num_cache_tokens=num_cache_tokens,
-        has_images=False,
-    )
     words = Words(Tokenizer.from_file(str(folder / "tokenizer.json")))
-    llm = LLM(
+    with LLM(
         str(folder),
         dtype=DTYPE,
         num_threads=options.num_threads,
-        num_gpu_blocks_override=num_cache_tokens // 16,
+        num_gpu_blocks_override=(largest + 1) * _BLOCKS_A_PROMPT,
         max_num_seqs=largest,
-    )
-    with llm, closing(InlayEngine(load)) as engine:
-        yield Sides(engine, llm, words)
+    ) as llm:
+        link = llm._engine.service.generation._link
+        assert isinstance(link, EmbeddedLink)
+        yield Sides(SteppedEngine(link._shard.steps, _FIRST_ID), llm, words)
 
 
 def measure(options: OfflineOptions) -> OfflineResult:
     """Rounds of both in turn, until the time is spent. Raises BenchFailed."""
-    deadline = time.monotonic() + 60 * options.minutes
     points = [OfflinePoint(batch_size=size, engine=[], llm=[]) for size in options.batch_sizes]
     with loaded(options) as sides:
         for point in points:
             for is_llm in (False, True):
                 prompts = _prompts(sides, point, f"warm-up, {is_llm}")
                 sides.rate(prompts, NUM_WARM_UP_TOKENS, is_llm=is_llm)
-        longest = 0.0
-        for index in range(options.num_rounds):
-            began = time.monotonic()
-            if index and began + longest > deadline:
-                break
+        for index in rounds(options.num_rounds, options.minutes):
             for point in points:
                 _run_pair(sides, point, index)
                 print(f"round {index + 1}: {describe(point)}", file=sys.stderr, flush=True)
-            longest = max(longest, time.monotonic() - began)
     return OfflineResult(
         when=now(), machine=describe_machine(), num_threads=options.num_threads, points=points
     )
@@ -147,7 +141,7 @@ def measure(options: OfflineOptions) -> OfflineResult:
 def _run_pair(sides: Sides, point: OfflinePoint, index: int) -> None:
     """Both on the same prompts, who comes first in turn; neither has seen them before."""
     prompts = _prompts(sides, point, f"round {index}")
-    for is_llm in (False, True) if index % 2 == 0 else (True, False):
+    for is_llm in in_turn(index):
         reached = sides.rate(prompts, NUM_NEW_TOKENS, is_llm=is_llm)
         (point.llm if is_llm else point.engine).append(reached)
 

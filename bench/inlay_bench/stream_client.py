@@ -79,6 +79,7 @@ class Receiver(asyncio.Protocol):
         self._request = request
         self._received: list[bytes] = []
         self._arrivals: list[float] = []
+        self._awaited: tuple[int, asyncio.Future[None]] | None = None
 
     @property
     def arrivals(self) -> Sequence[float]:
@@ -100,16 +101,35 @@ class Receiver(asyncio.Protocol):
         """Want no more of the answer."""
         self._transport.abort()
 
+    async def until(self, num_events: int) -> None:
+        """Until so many events are there, or the connection is closed; for one waiter at a time.
+
+        Whoever looked again and again would take time from what he measures.
+        """
+        if len(self._arrivals) >= num_events or self.closed.done():
+            return
+        reached: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._awaited = (num_events, reached)
+        await reached
+
     def data_received(self, data: bytes) -> None:
         """Called for each event of each stream: no parsing here."""
         now = time.perf_counter()
         self._received.append(data)
         self._arrivals += [now] * data.count(EVENT)
+        if self._awaited is not None and len(self._arrivals) >= self._awaited[0]:
+            self._wake()
 
     def connection_lost(self, error: Exception | None) -> None:
         """Wakes up whoever waits for the answer."""
         if not self.closed.done():
             self.closed.set_result(None)
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._awaited is not None and not self._awaited[1].done():
+            self._awaited[1].set_result(None)
+        self._awaited = None
 
     def stream(self, start: float) -> Stream:
         """What came, read now. Raises StreamFailed."""

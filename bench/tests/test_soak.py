@@ -8,7 +8,7 @@ import pytest
 from inlay_bench.soak.requests import soak_request
 from inlay_bench.soak.result import SoakResult, page
 from inlay_bench.soak.soak import soak
-from inlay_bench.soak.watch import Held, Sample, growth
+from inlay_bench.soak.watch import Held, Sample, slope
 
 
 def test_nothing_is_left_behind(tmp_path: Path) -> None:
@@ -41,12 +41,13 @@ def a_sample(seconds: float, num_bytes: int) -> Sample:
     return Sample(seconds, 0, {"router": Held(num_bytes, 10, 2)})
 
 
-def test_growth_compares_the_last_third_with_the_second() -> None:
-    flat = [a_sample(float(second), 50 << 20) for second in range(9)]
-    assert growth(flat, "router") == 0
-    rising = [a_sample(float(second), second << 20) for second in range(9)]
-    assert growth(rising, "router") == pytest.approx(3)
-    assert growth(flat, "shard") is None
+def test_the_slope_is_that_of_the_later_half() -> None:
+    sizes = [10, 20, 30, 40, 40, 40, 40, 40, 40]
+    flat = [a_sample(60.0 * minute, size << 20) for minute, size in enumerate(sizes)]
+    assert slope(flat, "router") == pytest.approx(0)
+    rising = [a_sample(60.0 * minute, minute << 20) for minute in range(9)]
+    assert slope(rising, "router") == pytest.approx(1)
+    assert slope(flat, "shard") is None
 
 
 def test_the_page_names_what_was_left_behind() -> None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from inlay.llm.outputs import Logprob as Logprob
     from inlay.llm.outputs import RequestOutput as RequestOutput
     from inlay.llm.sampling_params import SamplingParams as SamplingParams
+    from inlay.llm.structured_outputs import GuidedDecodingParams as GuidedDecodingParams
     from inlay.llm.structured_outputs import StructuredOutputsParams as StructuredOutputsParams
     from inlay.offline.errors import EngineError as EngineError
     from inlay.offline.errors import RequestFailed as RequestFailed
@@ -37,6 +38,7 @@ _HOMES = {
     "LLM": "inlay.llm.llm",
     "SamplingParams": "inlay.llm.sampling_params",
     "StructuredOutputsParams": "inlay.llm.structured_outputs",
+    "GuidedDecodingParams": "inlay.llm.structured_outputs",
     "RequestOutput": "inlay.llm.outputs",
     "CompletionOutput": "inlay.llm.outputs",
     "Logprob": "inlay.llm.outputs",

@@ -51,5 +51,6 @@ def download(repository: str, revision: str | None) -> Path:
     except HFValidationError as error:
         raise ModelNotFound(f"{repository} is neither a folder nor a hub id: {error}") from error
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise ModelNotFound(f"{repository} could not be downloaded: {error}") from error
+        reason = f"{repository} is no folder here, and could not be downloaded: {error}"
+        raise ModelNotFound(reason) from error
     return Path(path)

@@ -6,15 +6,17 @@ import os
 import socket
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from inlay import launcher, tgi_flags
 from inlay.backoff import RestartPolicy
 from inlay.launcher import Command, Group, free_port
 from inlay.model_folder import ModelFolder, ModelNotFound, find_model
+from inlay_proto.grpc_settings import GRPC_SETTINGS
 from inlay_router.flags import arguments as router_arguments
 
-QUIET = {"GRPC_VERBOSITY": "ERROR", "GRPC_ENABLE_FORK_SUPPORT": "0"}
-"""No child uses gRPC on both sides of a fork; without this it says so at each compile."""
+ROUTER_DELAY_SECONDS = 1.0
+"""Longest pause before a router is started again: it is ready soon, and its clients wait."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -136,7 +138,8 @@ def serve(options: argparse.Namespace) -> int:
         addresses = [f"unix:{folder}/shard-{rank}.sock" for rank in range(options.num_shard)]
         policy = RestartPolicy(max_deaths=options.max_deaths)
         replica = Group(shard_commands(options, model, addresses), policy)
-        router = Group(router_commands(options, listener, addresses), policy)
+        at_once = replace(policy, max_delay_seconds=ROUTER_DELAY_SECONDS)
+        router = Group(router_commands(options, listener, addresses), at_once)
         return asyncio.run(launcher.run(router, replica, options.graceful_timeout))
 
 
@@ -171,7 +174,7 @@ def shard_commands(
                 max_silent_seconds=options.step_timeout,
                 environment={
                     **meeting,
-                    **QUIET,
+                    **GRPC_SETTINGS,
                     "RANK": str(rank),
                     "LOCAL_RANK": str(rank),
                     "WORLD_SIZE": str(len(addresses)),
@@ -209,6 +212,8 @@ def shard_arguments(
     if options.num_threads is not None:
         arguments += ["--num-threads", str(options.num_threads)]
     arguments += ["--max-batch-images", str(options.max_batch_images)]
+    if options.has_grammars:
+        arguments += ["--grammar-backend", options.grammar_backend]
     if options.image_workers is not None:
         arguments += ["--image-workers", str(options.image_workers)]
     if options.image_cache_bytes is not None:
@@ -228,7 +233,8 @@ def router_commands(
         name="router",
         module="inlay_router",
         arguments=tuple(arguments),
-        environment=QUIET if options.api_key is None else {**QUIET, "API_KEY": options.api_key},
+        environment=GRPC_SETTINGS
+        | ({} if options.api_key is None else {"API_KEY": options.api_key}),
         inherited_fds=(listener.fileno(),),
         max_silent_seconds=options.step_timeout,
     )

@@ -149,6 +149,11 @@ def test_without_a_template_the_chat_goes_on_from_plain_text() -> None:
     assert source.bodies[2]["inputs"] == "one\n\na\n\ntwo\n\n"
 
 
+def test_a_picture_that_is_not_there_is_taken_as_text_and_said() -> None:
+    said = shown(Scripted([["x"]]), "nothing.png what?")
+    assert said == "(there is no file nothing.png: it is taken as text)\nx\n\n"
+
+
 def test_an_answer_that_was_cut_says_so() -> None:
     assert "(cut at 2 tokens)" in shown(Scripted([["x"]], finish_reason="length"), "x")
 

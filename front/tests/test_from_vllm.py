@@ -1,18 +1,14 @@
 """Every cell of the column *inlay* in docs/from-vllm.md does what it says."""
 
-import base64
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from PIL import Image
-from pydantic import BaseModel
 
 import inlay
-from inlay import LLM, SamplingParams, StructuredOutputsParams
+from inlay import LLM
 from inlay.llm import llm as llm_module
 from inlay.offline.engine_options import EngineOptions
 
@@ -21,8 +17,10 @@ GUIDE = ROOT / "docs" / "from-vllm.md"
 ROW = re.compile(r"^\| (?P<theirs>.+?) \| `(?P<ours>.+)` \|$")
 
 
-class Model(BaseModel):
-    count: int
+def block() -> str:
+    """The code in front of the tables."""
+    _, code, _ = re.split("```python\n|```\n", GUIDE.read_text(encoding="utf-8"), maxsplit=2)
+    return code
 
 
 def cells() -> list[str]:
@@ -56,26 +54,12 @@ def names(llm: LLM, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]
     """What the guide says that the cells know; every LLM of theirs is the one model."""
     engine = llm._engine
     monkeypatch.setattr(llm_module, "OfflineEngine", lambda options: SharedEngine(engine, options))
-    data = base64.b64encode((ROOT / "examples" / "shapes.png").read_bytes()).decode()
-    url = f"data:image/png;base64,{data}"
-    content = [
-        {"type": "image_url", "image_url": {"url": url}},
-        {"type": "text", "text": "What is it?"},
-    ]
-    yield {
-        "re": re,
-        "LLM": LLM,
-        "SamplingParams": SamplingParams,
-        "StructuredOutputsParams": StructuredOutputsParams,
-        "Model": Model,
-        "model": None,
-        "image": Image.open(ROOT / "examples" / "shapes.png"),
-        "other": Image.open(ROOT / "examples" / "star.jpg"),
-        "image_embeds": torch.zeros(1, 9, 192),
-        "schema": Model.model_json_schema(),
-        "messages": [{"role": "user", "content": content}],
-        "greedy": SamplingParams(temperature=0.0),
-    }
+    monkeypatch.chdir(ROOT)
+    found: dict[str, Any] = {"__name__": "from_vllm"}
+    exec(compile(block(), "from-vllm.md", "exec"), found)
+    yield found
+    for picture in (found["image"], found["other"]):
+        picture.close()
 
 
 def test_every_row_has_a_cell_to_run() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from inlay import LLM, RequestRefused, SamplingParams
+from inlay import LLM, RequestRefused, SamplingParams, StructuredOutputsParams
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 GREEDY = SamplingParams(temperature=0, max_tokens=64)
@@ -177,6 +177,8 @@ def test_an_answer_can_be_held_to_a_schema(llm: LLM) -> None:
     }
     assert set(json.loads(text_of(llm, prompt, GREEDY.clone(grammar=schema)))) == {"count"}
     assert text_of(llm, prompt, GREEDY.clone(grammar=["one (1)", "two"])) in ("one (1)", "two")
+    gbnf = StructuredOutputsParams(grammar='root ::= "yes" | "no"')
+    assert text_of(llm, prompt, GREEDY.clone(structured_outputs=gbnf)) in ("yes", "no")
 
 
 def test_what_does_not_fit_ends_where_the_model_ends(llm: LLM) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from inlay.launcher import GaveUp
 from inlay.model_folder import ModelFolder
 from inlay.offline import engine as engine_module
 from inlay.offline.engine import OfflineEngine
@@ -205,6 +206,12 @@ def test_a_replica_that_cannot_start_is_said_at_once(stage: Stage) -> None:
     stage.fails_at_once = RuntimeError("no such device")
     with pytest.raises(RuntimeError, match="no such device"):
         OfflineEngine()
+
+
+def test_shards_that_cannot_start_are_said_in_words(stage: Stage) -> None:
+    stage.fails_at_once = GaveUp("shard 0 ended with exit code 78: it cannot start as configured")
+    with pytest.raises(EngineError, match="cannot serve inlay/embedded: shard 0 ended"):
+        OfflineEngine(EngineOptions(num_shards=2))
 
 
 def test_a_model_that_is_not_there_is_said_in_words(tmp_path: Path) -> None:

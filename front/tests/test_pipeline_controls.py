@@ -9,6 +9,7 @@ from inlay.pipelines.configs import EngineConfig, GenerationConfig
 from inlay.pipelines.controls import controls_of, own_names
 from inlay.pipelines.requests import templated, untemplated
 from inlay.pipelines.response import Response
+from inlay_proto import generate_pb2 as pb
 from inlay_router.markdown import ImagePiece, TextPiece
 from inlay_router.request import (
     Finish,
@@ -29,6 +30,7 @@ from inlay_router.request import (
         ({"top_p": 0.8}, True, False),
         ({"top_p": 1, "top_k": 0}, False, False),
         ({"do_sample": True}, True, False),
+        ({"min_p": 0.1}, True, False),
         ({"temperature": 0, "top_k": 40}, False, True),
         ({"temperature": 0.6, "do_sample": False}, False, True),
     ],
@@ -69,6 +71,15 @@ def test_formats_become_grammars(given: Any, kind: str, value: bytes) -> None:
         ({"response_format": {"type": "yaml"}}, "`response_format` must be .*yaml"),
         ({"output_logits": "all"}, "`output_logits` must be 'generation'.* Given: 'all'"),
         ({"logprobs": 0}, "`logprobs` must be at least 1. Given: 0"),
+        ({"output_last_hidden_state": "all"}, "hidden states stay in the shards. Given: 'all'"),
+        ({"min_p": 2}, "`min_p` must be >= 0 and <= 1. Given: 2"),
+        ({"min_new_tokens": 9, "max_new_tokens": 8}, "`min_new_tokens` must be .* Given: 9"),
+        ({"min_new_tokens": 2, "stop_words": ["a"]}, "cannot be set together with `stop_words`"),
+        ({"bad_words": [" "]}, "`bad_words` must hold texts"),
+        (
+            {"ignore_eos": True, "response_format": {"type": "json_object"}},
+            "cannot be set with a `response_format`",
+        ),
     ],
 )
 def test_what_cannot_be_is_said(given: Any, words: str) -> None:
@@ -77,8 +88,8 @@ def test_what_cannot_be_is_said(given: Any, words: str) -> None:
 
 
 def test_unknown_options_are_refused_by_name() -> None:
-    options: dict[str, Any] = {"min_p": 0.1}
-    with pytest.raises(TypeError, match="min_p"):
+    options: dict[str, Any] = {"repetition_ngram_size": 3}
+    with pytest.raises(TypeError, match="repetition_ngram_size"):
         GenerationConfig(**options)
     options = {"cache_max_entry_count": 0.5}
     with pytest.raises(TypeError, match="cache_max_entry_count"):
@@ -123,7 +134,12 @@ def finish(reason: FinishReason) -> Finish:
     return Finish(reason=reason, generated_text="", num_generated_tokens=0, num_cached_tokens=16)
 
 
-def reader(*, stop: Sequence[str] = (), wants_logits: bool = False) -> AnswerReader:
+def reader(
+    *,
+    stop: Sequence[str] = (),
+    wants_logits: bool = False,
+    config: GenerationConfig | None = None,
+) -> AnswerReader:
     request = GenerationRequest(
         prompt=Prompt(token_ids=(1, 2, 3)),
         max_new_tokens=9,
@@ -131,7 +147,8 @@ def reader(*, stop: Sequence[str] = (), wants_logits: bool = False) -> AnswerRea
         top_n_tokens=1,
         wants_logits=wants_logits,
     )
-    return AnswerReader(request, index=4, vocab_size=3)
+    facts = pb.ModelFacts(vocab_size=3, eos_token_ids=[0])
+    return AnswerReader(request, 4, facts, config or GenerationConfig())
 
 
 END = token(0, "</s>", is_special=True)
@@ -154,6 +171,21 @@ def test_an_answer_leaves_its_end_token_out() -> None:
         index=4,
         cached_tokens=16,
     )
+
+
+def test_special_tokens_and_the_stop_are_shown_on_demand() -> None:
+    end = finish(FinishReason.STOP_SEQUENCE)
+    items: list[Token | Finish] = [token(5, "a"), token(7, "<box>", is_special=True)]
+    items += [token(6, "STOP"), end]
+    assert reader(stop=["STOP"]).read(items).text == "a"
+    shown = GenerationConfig(skip_special_tokens=False, include_stop_str_in_output=True)
+    assert reader(stop=["STOP"], config=shown).read(items).text == "a<box>STOP"
+
+
+def test_an_answer_that_ends_without_a_mark_keeps_its_last_token() -> None:
+    items: list[Token | Finish] = [token(5, "a"), finish(FinishReason.EOS_TOKEN)]
+    whole = reader().read(items)
+    assert (whole.text, whole.token_ids, whole.finish_reason) == ("a", [5], "stop")
 
 
 def test_pieces_add_up_to_the_whole() -> None:

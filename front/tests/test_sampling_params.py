@@ -41,10 +41,15 @@ def test_best_of_makes_more_than_it_gives() -> None:
         ({"top_k": -2}, "`top_k` must be at least 1, or 0 or -1 for all. Given: -2"),
         ({"max_tokens": 0}, "`max_tokens` must be at least 1"),
         ({"logprobs": 21}, "`logprobs` must be >= 0 and <= 20. Given: 21"),
-        ({"min_p": 0.1}, "`min_p` is not supported: it must be 0. Given: 0.1"),
-        ({"ignore_eos": True}, "`ignore_eos` is not supported: it must be False. Given: True"),
-        ({"min_tokens": 3}, "`min_tokens` is not supported"),
-        ({"prompt_logprobs": 1}, "`prompt_logprobs` must be None or 0"),
+        ({"min_p": 1.1}, "`min_p` must be >= 0 and <= 1. Given: 1.1"),
+        ({"truncate_prompt_tokens": 0}, "`truncate_prompt_tokens` must be at least 1. Given: 0"),
+        ({"allowed_token_ids": [1], "grammar": ["a"]}, "cannot be set with a grammar"),
+        ({"min_tokens": -1}, "`min_tokens` must be >= 0. Given: -1"),
+        ({"min_tokens": 17}, "`min_tokens` must be <= `max_tokens` (16). Given: 17"),
+        ({"min_tokens": 3, "stop": "a"}, "`min_tokens` cannot be set together with `stop`"),
+        ({"bad_words": ["a", ""]}, "`bad_words` must hold texts, none of them empty"),
+        ({"ignore_eos": True, "grammar": ["a"]}, "cannot be set with a grammar"),
+        ({"prompt_logprobs": 21}, "`prompt_logprobs` must be >= 0 and <= 20. Given: 21"),
     ],
 )
 def test_what_cannot_be_is_refused_by_name(given: dict[str, Any], words: str) -> None:
@@ -69,12 +74,15 @@ def test_a_clone_differs_in_what_is_changed() -> None:
         (StructuredOutputsParams(json='{"type": "integer"}'), "json"),
         (StructuredOutputsParams(json_object=True), "json"),
         (StructuredOutputsParams(regex=r"\d"), "regex"),
-        (StructuredOutputsParams(choice=["a", "b"]), "regex"),
+        (StructuredOutputsParams(choice=["a", "b"]), "choice"),
+        (StructuredOutputsParams(grammar='root ::= "a" | "b"'), "grammar"),
     ],
 )
 def test_structured_outputs_are_grammars(params: StructuredOutputsParams, kind: str) -> None:
     grammar = SamplingParams(structured_outputs=params).controls(0).parameters.grammar
     assert grammar is not None and grammar.type == kind
+    older = SamplingParams(guided_decoding=params).controls(0).parameters.grammar
+    assert older == grammar
 
 
 @pytest.mark.parametrize("given", [{}, {"regex": "a", "choice": ["a"]}])

@@ -88,6 +88,13 @@ def test_tokens_of_the_pool_become_blocks() -> None:
     assert arguments[arguments.index("--num-blocks") + 1] == "10"
 
 
+def test_the_backend_of_grammars_is_made_where_there_are_grammars() -> None:
+    arguments = serve.shard_arguments(parse("--grammar-backend=outlines_core"), MODEL, 0, "unix:a")
+    assert arguments[arguments.index("--grammar-backend") + 1] == "outlines_core"
+    without = serve.shard_arguments(parse(DISABLE_GRAMMAR_SUPPORT="true"), MODEL, 0, "unix:a")
+    assert "--grammar-backend" not in without
+
+
 def test_int8_is_handed_on_and_other_quantizations_are_refused(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from inlay.terminal.errors import NotAPicture
-from inlay.terminal.typed_line import Picture, Text, read_line, unquoted
+from inlay.terminal.typed_line import Picture, Text, read_line, unquoted, unseen_pictures
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -81,6 +81,17 @@ def test_parentheses_and_apostrophes_are_letters_of_a_name(folder: Path) -> None
 def test_a_path_that_leads_nowhere_is_said(folder: Path) -> None:
     with pytest.raises(NotAPicture, match=r"there is no file /nowhere/x\.png"):
         read_line("/nowhere/x.png What is it?")
+
+
+def test_a_name_with_a_folder_is_a_path(folder: Path) -> None:
+    with pytest.raises(NotAPicture, match=r"there is no file trips/sea\.png"):
+        read_line("trips/sea.png, where was it?")
+    assert read_line("trips/sea or trips/wood?") == [Text("trips/sea or trips/wood?")]
+
+
+def test_words_that_look_like_pictures_are_found(folder: Path) -> None:
+    pieces = read_line("Is a.png like sea.PNG, or wood.jpg? Not notes.txt.")
+    assert unseen_pictures(pieces) == ["sea.PNG", "wood.jpg"]
 
 
 def test_a_line_of_white_space_has_no_pieces() -> None:

@@ -90,6 +90,11 @@ class Guard:
         self._settle(known[1:], num_left)
         return known[0]
 
+    def is_sure_of(self, token_id: int, num_left: int) -> bool:
+        """Whether `take` takes this token, if the grammar allows it, whatever a search finds."""
+        is_planned = self._plan is not None and self._plan[:1] == (token_id,)
+        return is_planned or self._is_far(num_left)
+
     def _is_far(self, num_left: int) -> bool:
         return num_left > self._exit.reach + 2 * len(self._last_plan)
 

@@ -81,6 +81,11 @@ class Matcher:
         """The tokens that must come next, tokenised as the tokenizer would; often none."""
         return self._state.forced_tokens()
 
+    @property
+    def shows_forced_alone(self) -> bool:
+        """Whether a mask allows nothing but the first of `forced_tokens` where there are any."""
+        return self._state.shows_forced_alone
+
     def renew(self) -> None:
         """Start over and consume the same tokens: an error that remains is this sequence's own.
 

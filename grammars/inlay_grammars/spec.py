@@ -44,7 +44,7 @@ class GrammarSpec:
 class SpecLimits:
     """How large a grammar may be. Each bound is far below what is known to hurt the compiler."""
 
-    max_bytes: int = 128 * 1024
+    max_bytes: int = 256 * 1024
     """UTF-8 bytes of a JSON schema."""
     max_depth: int = 100
     """Nesting of arrays and objects in a JSON schema; the compiler's own parser ends at 125."""

@@ -5,6 +5,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from jsonschema.validators import validator_for
 from random_walks import RandomWalks
 from tokenizers import Tokenizer
 
@@ -30,7 +31,7 @@ def walks(tokenizer: Tokenizer, vocab_size: int, eos_token_ids: list[int]) -> Ra
 def check(
     compiler: GrammarCompiler, walks: RandomWalks, schema: dict[str, Any], values: list[Any]
 ) -> None:
-    judge = jsonschema.Draft202012Validator(schema)
+    judge = validator_for(schema, jsonschema.Draft202012Validator)(schema)
     grammar = compiler.compile(GrammarSpec("json", json.dumps(schema)))
     verdicts = [judge.is_valid(value) for value in values]
     assert len(set(verdicts)) == 2, "a test that cannot fail"
@@ -80,6 +81,7 @@ def test_objects(compiler: GrammarCompiler, walks: RandomWalks, schema: dict[str
         {"type": "string", "not": {"maxLength": 1}},
         {"oneOf": [{"type": "number", "minimum": 1.5}, {"type": "number", "maximum": 1.5}]},
         {"oneOf": [{"const": "a"}, {"type": "string"}]},
+        {"oneOf": [{"type": "string", "pattern": "b"}, {"type": ["integer", "null"]}]},
         {"if": {"type": "string"}, "then": {"maxLength": 1}, "else": {"const": 1}},
         {"type": "array", "items": {"enum": [1, 2, 3]}, "uniqueItems": True},
         {"type": "array", "items": {"type": "boolean"}, "uniqueItems": True},
@@ -89,6 +91,42 @@ def test_objects(compiler: GrammarCompiler, walks: RandomWalks, schema: dict[str
 )
 def test_values(compiler: GrammarCompiler, walks: RandomWalks, schema: dict[str, Any]) -> None:
     check(compiler, walks, schema, VALUES)
+
+
+DRAFT_4 = {"$schema": "http://json-schema.org/draft-04/schema#"}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "integer", "minimum": 1, "exclusiveMinimum": True},
+        {"type": "number", "maximum": 2, "exclusiveMaximum": True},
+        {"type": "number", "maximum": 1, "exclusiveMaximum": False},
+        {"not": {"minimum": 1, "exclusiveMinimum": True}},
+        {"not": {"type": "string"}, "id": "http://example.org/schema.json"},
+        {"type": "integer", "format": "int32"},
+        {"oneOf": [{"$ref": "#/definitions/s"}, {"minimum": 2}], "definitions": {"s": {}}},
+    ],
+)
+def test_draft_4(compiler: GrammarCompiler, walks: RandomWalks, schema: dict[str, Any]) -> None:
+    check(compiler, walks, DRAFT_4 | schema, VALUES)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"const": 1, "not": {"type": "string"}},
+        {"not": {"exclusiveMinimum": 1}},
+        {"not": {"type": "string"}, "properties": {"a": {"id": "b", "type": "string"}}},
+        {"not": {"type": "string"}, "properties": {"a": {"$ref": "other.json"}}},
+        {"not": {"type": "string"}, "properties": {"a": {"$ref": "#name"}}},
+    ],
+)
+def test_draft_4_that_means_another_is_not_rewritten(
+    compiler: GrammarCompiler, schema: dict[str, Any]
+) -> None:
+    with pytest.raises(GrammarError, match="`not` at `/not`"):
+        compiler.compile(GrammarSpec("json", json.dumps(DRAFT_4 | schema)))
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,11 @@ from hypothesis import given, note, settings
 from hypothesis import strategies as st
 from random_faults import judge_of, spoiled
 from random_schemas import random_schema
+from random_sorts import Sort
 from random_walks import RandomWalks
 from tokenizers import Tokenizer
 
-from inlay_grammars.compiler import GrammarCompiler
+from inlay_grammars.compiler import Grammar, GrammarCompiler
 from inlay_grammars.spec import GrammarSpec
 
 MAX_TOKENS = 150
@@ -31,14 +32,20 @@ def written(value: object, chance: Random) -> str:
     return json.dumps(value, ensure_ascii=False, separators=separators)
 
 
+def drawn(compiler: GrammarCompiler, chance: Random) -> tuple[Sort, Grammar]:
+    """A random schema, compiled."""
+    sort = random_schema(chance)
+    text = json.dumps(sort.schema)
+    note(text)
+    return sort, compiler.compile(GrammarSpec("json", text))
+
+
 @settings(deadline=None)
 @given(chance=st.randoms(use_true_random=False))
 def test_valid_values_are_allowed_in_any_tokens(
     compiler: GrammarCompiler, walks: RandomWalks, chance: Random
 ) -> None:
-    sort = random_schema(chance)
-    note(json.dumps(sort.schema))
-    grammar = compiler.compile(GrammarSpec("json", json.dumps(sort.schema)))
+    sort, grammar = drawn(compiler, chance)
     for _ in range(3):
         text = written(sort.make(chance), chance)
         note(text)
@@ -52,9 +59,7 @@ def test_valid_values_are_allowed_in_any_tokens(
 def test_invalid_values_are_refused(
     compiler: GrammarCompiler, walks: RandomWalks, chance: Random
 ) -> None:
-    sort = random_schema(chance)
-    note(json.dumps(sort.schema))
-    grammar = compiler.compile(GrammarSpec("json", json.dumps(sort.schema)))
+    sort, grammar = drawn(compiler, chance)
     for value in spoiled(judge_of(sort.schema), sort.make(chance), chance):
         text = written(value, chance)
         note(text)
@@ -66,9 +71,7 @@ def test_invalid_values_are_refused(
 def test_every_random_answer_that_ends_is_valid(
     compiler: GrammarCompiler, walks: RandomWalks, chance: Random
 ) -> None:
-    sort = random_schema(chance)
-    note(json.dumps(sort.schema))
-    grammar = compiler.compile(GrammarSpec("json", json.dumps(sort.schema)))
+    sort, grammar = drawn(compiler, chance)
     for _ in range(3):
         answer = walks.answer(grammar.matcher(), chance, MAX_TOKENS)
         if answer is not None:

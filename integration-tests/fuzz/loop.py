@@ -32,11 +32,21 @@ Note = Callable[[bytes], None]
 
 
 async def run(
-    target: Target, num_inputs: int, seed: int, *, note: Note, outcome: Outcome, saves: bool
+    target: Target,
+    num_inputs: int,
+    seed: int,
+    *,
+    note: Note,
+    outcome: Outcome,
+    saves: bool,
+    is_first: bool = True,
 ) -> None:
-    """The known inputs, the seeds, and so many more. Findings become known inputs with `saves`."""
+    """The known inputs, the seeds, and so many more. Findings become known inputs with `saves`.
+
+    Where it is not the first run, known inputs, which may have killed the one before, are left out.
+    """
     chance = Random(f"{seed} {target.name}")
-    corpus = [*target.known(), *target.seeds()]
+    corpus = [*(target.known() if is_first else ()), *target.seeds()]
     async with target.open() as attempt:
         for data in list(corpus):
             await _try(target, attempt, data, note, outcome, saves=False)

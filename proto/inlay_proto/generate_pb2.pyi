@@ -33,7 +33,7 @@ class DescribeRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class ModelFacts(_message.Message):
-    __slots__ = ("model_id", "model_type", "dtype", "device", "device_name", "rank", "num_shards", "num_blocks", "block_size", "max_position_embeddings", "vocab_size", "eos_token_ids", "tokenizer_json", "takes_images", "chat_template", "bos_token", "eos_token", "bidirectional_images", "named_chat_templates", "special_tokens", "pool_bytes")
+    __slots__ = ("model_id", "model_type", "dtype", "device", "device_name", "rank", "num_shards", "num_blocks", "block_size", "max_position_embeddings", "vocab_size", "eos_token_ids", "tokenizer_json", "takes_images", "chat_template", "bos_token", "eos_token", "bidirectional_images", "named_chat_templates", "special_tokens", "pool_bytes", "placeholders")
     class NamedChatTemplatesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -69,6 +69,7 @@ class ModelFacts(_message.Message):
     NAMED_CHAT_TEMPLATES_FIELD_NUMBER: _ClassVar[int]
     SPECIAL_TOKENS_FIELD_NUMBER: _ClassVar[int]
     POOL_BYTES_FIELD_NUMBER: _ClassVar[int]
+    PLACEHOLDERS_FIELD_NUMBER: _ClassVar[int]
     model_id: str
     model_type: str
     dtype: str
@@ -90,7 +91,8 @@ class ModelFacts(_message.Message):
     named_chat_templates: _containers.ScalarMap[str, str]
     special_tokens: _containers.ScalarMap[str, str]
     pool_bytes: int
-    def __init__(self, model_id: _Optional[str] = ..., model_type: _Optional[str] = ..., dtype: _Optional[str] = ..., device: _Optional[str] = ..., device_name: _Optional[str] = ..., rank: _Optional[int] = ..., num_shards: _Optional[int] = ..., num_blocks: _Optional[int] = ..., block_size: _Optional[int] = ..., max_position_embeddings: _Optional[int] = ..., vocab_size: _Optional[int] = ..., eos_token_ids: _Optional[_Iterable[int]] = ..., tokenizer_json: _Optional[str] = ..., takes_images: _Optional[bool] = ..., chat_template: _Optional[str] = ..., bos_token: _Optional[str] = ..., eos_token: _Optional[str] = ..., bidirectional_images: _Optional[bool] = ..., named_chat_templates: _Optional[_Mapping[str, str]] = ..., special_tokens: _Optional[_Mapping[str, str]] = ..., pool_bytes: _Optional[int] = ...) -> None: ...
+    placeholders: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, model_id: _Optional[str] = ..., model_type: _Optional[str] = ..., dtype: _Optional[str] = ..., device: _Optional[str] = ..., device_name: _Optional[str] = ..., rank: _Optional[int] = ..., num_shards: _Optional[int] = ..., num_blocks: _Optional[int] = ..., block_size: _Optional[int] = ..., max_position_embeddings: _Optional[int] = ..., vocab_size: _Optional[int] = ..., eos_token_ids: _Optional[_Iterable[int]] = ..., tokenizer_json: _Optional[str] = ..., takes_images: _Optional[bool] = ..., chat_template: _Optional[str] = ..., bos_token: _Optional[str] = ..., eos_token: _Optional[str] = ..., bidirectional_images: _Optional[bool] = ..., named_chat_templates: _Optional[_Mapping[str, str]] = ..., special_tokens: _Optional[_Mapping[str, str]] = ..., pool_bytes: _Optional[int] = ..., placeholders: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Image(_message.Message):
     __slots__ = ("data", "digest")
@@ -167,7 +169,7 @@ class ImagePlace(_message.Message):
     def __init__(self, start: _Optional[int] = ..., length: _Optional[int] = ..., digest: _Optional[bytes] = ...) -> None: ...
 
 class Sampling(_message.Message):
-    __slots__ = ("do_sample", "temperature", "top_k", "top_p", "typical_p", "repetition_penalty", "frequency_penalty", "seed", "watermark", "presence_penalty", "biased_token_ids", "token_biases")
+    __slots__ = ("do_sample", "temperature", "top_k", "top_p", "typical_p", "repetition_penalty", "frequency_penalty", "seed", "watermark", "presence_penalty", "biased_token_ids", "token_biases", "min_p", "min_tokens", "late_token_ids", "bad_runs", "allowed_token_ids")
     DO_SAMPLE_FIELD_NUMBER: _ClassVar[int]
     TEMPERATURE_FIELD_NUMBER: _ClassVar[int]
     TOP_K_FIELD_NUMBER: _ClassVar[int]
@@ -180,6 +182,11 @@ class Sampling(_message.Message):
     PRESENCE_PENALTY_FIELD_NUMBER: _ClassVar[int]
     BIASED_TOKEN_IDS_FIELD_NUMBER: _ClassVar[int]
     TOKEN_BIASES_FIELD_NUMBER: _ClassVar[int]
+    MIN_P_FIELD_NUMBER: _ClassVar[int]
+    MIN_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    LATE_TOKEN_IDS_FIELD_NUMBER: _ClassVar[int]
+    BAD_RUNS_FIELD_NUMBER: _ClassVar[int]
+    ALLOWED_TOKEN_IDS_FIELD_NUMBER: _ClassVar[int]
     do_sample: bool
     temperature: float
     top_k: int
@@ -192,7 +199,18 @@ class Sampling(_message.Message):
     presence_penalty: float
     biased_token_ids: _containers.RepeatedScalarFieldContainer[int]
     token_biases: _containers.RepeatedScalarFieldContainer[float]
-    def __init__(self, do_sample: _Optional[bool] = ..., temperature: _Optional[float] = ..., top_k: _Optional[int] = ..., top_p: _Optional[float] = ..., typical_p: _Optional[float] = ..., repetition_penalty: _Optional[float] = ..., frequency_penalty: _Optional[float] = ..., seed: _Optional[int] = ..., watermark: _Optional[bool] = ..., presence_penalty: _Optional[float] = ..., biased_token_ids: _Optional[_Iterable[int]] = ..., token_biases: _Optional[_Iterable[float]] = ...) -> None: ...
+    min_p: float
+    min_tokens: int
+    late_token_ids: _containers.RepeatedScalarFieldContainer[int]
+    bad_runs: _containers.RepeatedCompositeFieldContainer[TokenRun]
+    allowed_token_ids: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, do_sample: _Optional[bool] = ..., temperature: _Optional[float] = ..., top_k: _Optional[int] = ..., top_p: _Optional[float] = ..., typical_p: _Optional[float] = ..., repetition_penalty: _Optional[float] = ..., frequency_penalty: _Optional[float] = ..., seed: _Optional[int] = ..., watermark: _Optional[bool] = ..., presence_penalty: _Optional[float] = ..., biased_token_ids: _Optional[_Iterable[int]] = ..., token_biases: _Optional[_Iterable[float]] = ..., min_p: _Optional[float] = ..., min_tokens: _Optional[int] = ..., late_token_ids: _Optional[_Iterable[int]] = ..., bad_runs: _Optional[_Iterable[_Union[TokenRun, _Mapping]]] = ..., allowed_token_ids: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class TokenRun(_message.Message):
+    __slots__ = ("token_ids",)
+    TOKEN_IDS_FIELD_NUMBER: _ClassVar[int]
+    token_ids: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, token_ids: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Grammar(_message.Message):
     __slots__ = ("kind", "value", "backend", "whitespace", "is_lenient")
@@ -230,8 +248,16 @@ class Finishing(_message.Message):
     has_shortened: bool
     def __init__(self, first_plan: _Optional[_Iterable[int]] = ..., has_shortened: _Optional[bool] = ...) -> None: ...
 
+class Forcing(_message.Message):
+    __slots__ = ("max_tokens", "num_spare_slots")
+    MAX_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    NUM_SPARE_SLOTS_FIELD_NUMBER: _ClassVar[int]
+    max_tokens: int
+    num_spare_slots: int
+    def __init__(self, max_tokens: _Optional[int] = ..., num_spare_slots: _Optional[int] = ...) -> None: ...
+
 class Sequence(_message.Message):
-    __slots__ = ("sequence_id", "token_ids", "num_prompt_tokens", "max_new_tokens", "features_key", "sampling", "grammar", "top_n_tokens", "prompt_logprobs", "num_cached_tokens", "logits", "finishing")
+    __slots__ = ("sequence_id", "token_ids", "num_prompt_tokens", "max_new_tokens", "features_key", "sampling", "grammar", "top_n_tokens", "prompt_logprobs", "num_cached_tokens", "logits", "finishing", "forcing", "prompt_top_tokens")
     SEQUENCE_ID_FIELD_NUMBER: _ClassVar[int]
     TOKEN_IDS_FIELD_NUMBER: _ClassVar[int]
     NUM_PROMPT_TOKENS_FIELD_NUMBER: _ClassVar[int]
@@ -244,6 +270,8 @@ class Sequence(_message.Message):
     NUM_CACHED_TOKENS_FIELD_NUMBER: _ClassVar[int]
     LOGITS_FIELD_NUMBER: _ClassVar[int]
     FINISHING_FIELD_NUMBER: _ClassVar[int]
+    FORCING_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_TOP_TOKENS_FIELD_NUMBER: _ClassVar[int]
     sequence_id: int
     token_ids: _containers.RepeatedScalarFieldContainer[int]
     num_prompt_tokens: int
@@ -256,7 +284,9 @@ class Sequence(_message.Message):
     num_cached_tokens: int
     logits: bool
     finishing: Finishing
-    def __init__(self, sequence_id: _Optional[int] = ..., token_ids: _Optional[_Iterable[int]] = ..., num_prompt_tokens: _Optional[int] = ..., max_new_tokens: _Optional[int] = ..., features_key: _Optional[bytes] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ..., grammar: _Optional[_Union[Grammar, _Mapping]] = ..., top_n_tokens: _Optional[int] = ..., prompt_logprobs: _Optional[bool] = ..., num_cached_tokens: _Optional[int] = ..., logits: _Optional[bool] = ..., finishing: _Optional[_Union[Finishing, _Mapping]] = ...) -> None: ...
+    forcing: Forcing
+    prompt_top_tokens: int
+    def __init__(self, sequence_id: _Optional[int] = ..., token_ids: _Optional[_Iterable[int]] = ..., num_prompt_tokens: _Optional[int] = ..., max_new_tokens: _Optional[int] = ..., features_key: _Optional[bytes] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ..., grammar: _Optional[_Union[Grammar, _Mapping]] = ..., top_n_tokens: _Optional[int] = ..., prompt_logprobs: _Optional[bool] = ..., num_cached_tokens: _Optional[int] = ..., logits: _Optional[bool] = ..., finishing: _Optional[_Union[Finishing, _Mapping]] = ..., forcing: _Optional[_Union[Forcing, _Mapping]] = ..., prompt_top_tokens: _Optional[int] = ...) -> None: ...
 
 class Rows(_message.Message):
     __slots__ = ("sequence_ids", "num_tokens")
@@ -327,14 +357,18 @@ class TopTokens(_message.Message):
     def __init__(self, sequence_id: _Optional[int] = ..., token_ids: _Optional[_Iterable[int]] = ..., logprobs: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class PromptLogprobs(_message.Message):
-    __slots__ = ("sequence_id", "start", "logprobs")
+    __slots__ = ("sequence_id", "start", "logprobs", "top_token_ids", "top_logprobs")
     SEQUENCE_ID_FIELD_NUMBER: _ClassVar[int]
     START_FIELD_NUMBER: _ClassVar[int]
     LOGPROBS_FIELD_NUMBER: _ClassVar[int]
+    TOP_TOKEN_IDS_FIELD_NUMBER: _ClassVar[int]
+    TOP_LOGPROBS_FIELD_NUMBER: _ClassVar[int]
     sequence_id: int
     start: int
     logprobs: _containers.RepeatedScalarFieldContainer[float]
-    def __init__(self, sequence_id: _Optional[int] = ..., start: _Optional[int] = ..., logprobs: _Optional[_Iterable[float]] = ...) -> None: ...
+    top_token_ids: _containers.RepeatedScalarFieldContainer[int]
+    top_logprobs: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, sequence_id: _Optional[int] = ..., start: _Optional[int] = ..., logprobs: _Optional[_Iterable[float]] = ..., top_token_ids: _Optional[_Iterable[int]] = ..., top_logprobs: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class Logits(_message.Message):
     __slots__ = ("sequence_id", "values")
@@ -345,7 +379,7 @@ class Logits(_message.Message):
     def __init__(self, sequence_id: _Optional[int] = ..., values: _Optional[bytes] = ...) -> None: ...
 
 class StepTimings(_message.Message):
-    __slots__ = ("encode", "forward", "mask", "sample", "schedule", "transfer", "deliver")
+    __slots__ = ("encode", "forward", "mask", "sample", "schedule", "transfer", "deliver", "fill")
     ENCODE_FIELD_NUMBER: _ClassVar[int]
     FORWARD_FIELD_NUMBER: _ClassVar[int]
     MASK_FIELD_NUMBER: _ClassVar[int]
@@ -353,6 +387,7 @@ class StepTimings(_message.Message):
     SCHEDULE_FIELD_NUMBER: _ClassVar[int]
     TRANSFER_FIELD_NUMBER: _ClassVar[int]
     DELIVER_FIELD_NUMBER: _ClassVar[int]
+    FILL_FIELD_NUMBER: _ClassVar[int]
     encode: int
     forward: int
     mask: int
@@ -360,10 +395,11 @@ class StepTimings(_message.Message):
     schedule: int
     transfer: int
     deliver: int
-    def __init__(self, encode: _Optional[int] = ..., forward: _Optional[int] = ..., mask: _Optional[int] = ..., sample: _Optional[int] = ..., schedule: _Optional[int] = ..., transfer: _Optional[int] = ..., deliver: _Optional[int] = ...) -> None: ...
+    fill: int
+    def __init__(self, encode: _Optional[int] = ..., forward: _Optional[int] = ..., mask: _Optional[int] = ..., sample: _Optional[int] = ..., schedule: _Optional[int] = ..., transfer: _Optional[int] = ..., deliver: _Optional[int] = ..., fill: _Optional[int] = ...) -> None: ...
 
 class StepResult(_message.Message):
-    __slots__ = ("step_id", "sequence_ids", "num_tokens", "token_ids", "logprobs", "top_tokens", "prompt_logprobs", "endings", "failures", "timings", "logits", "shortened_ids")
+    __slots__ = ("step_id", "sequence_ids", "num_tokens", "token_ids", "logprobs", "top_tokens", "prompt_logprobs", "endings", "failures", "timings", "logits", "shortened_ids", "num_forced")
     STEP_ID_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_IDS_FIELD_NUMBER: _ClassVar[int]
     NUM_TOKENS_FIELD_NUMBER: _ClassVar[int]
@@ -376,6 +412,7 @@ class StepResult(_message.Message):
     TIMINGS_FIELD_NUMBER: _ClassVar[int]
     LOGITS_FIELD_NUMBER: _ClassVar[int]
     SHORTENED_IDS_FIELD_NUMBER: _ClassVar[int]
+    NUM_FORCED_FIELD_NUMBER: _ClassVar[int]
     step_id: int
     sequence_ids: _containers.RepeatedScalarFieldContainer[int]
     num_tokens: _containers.RepeatedScalarFieldContainer[int]
@@ -388,4 +425,5 @@ class StepResult(_message.Message):
     timings: StepTimings
     logits: _containers.RepeatedCompositeFieldContainer[Logits]
     shortened_ids: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, step_id: _Optional[int] = ..., sequence_ids: _Optional[_Iterable[int]] = ..., num_tokens: _Optional[_Iterable[int]] = ..., token_ids: _Optional[_Iterable[int]] = ..., logprobs: _Optional[_Iterable[float]] = ..., top_tokens: _Optional[_Iterable[_Union[TopTokens, _Mapping]]] = ..., prompt_logprobs: _Optional[_Iterable[_Union[PromptLogprobs, _Mapping]]] = ..., endings: _Optional[_Iterable[_Union[Ending, _Mapping]]] = ..., failures: _Optional[_Iterable[_Union[RowFailure, _Mapping]]] = ..., timings: _Optional[_Union[StepTimings, _Mapping]] = ..., logits: _Optional[_Iterable[_Union[Logits, _Mapping]]] = ..., shortened_ids: _Optional[_Iterable[int]] = ...) -> None: ...
+    num_forced: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, step_id: _Optional[int] = ..., sequence_ids: _Optional[_Iterable[int]] = ..., num_tokens: _Optional[_Iterable[int]] = ..., token_ids: _Optional[_Iterable[int]] = ..., logprobs: _Optional[_Iterable[float]] = ..., top_tokens: _Optional[_Iterable[_Union[TopTokens, _Mapping]]] = ..., prompt_logprobs: _Optional[_Iterable[_Union[PromptLogprobs, _Mapping]]] = ..., endings: _Optional[_Iterable[_Union[Ending, _Mapping]]] = ..., failures: _Optional[_Iterable[_Union[RowFailure, _Mapping]]] = ..., timings: _Optional[_Union[StepTimings, _Mapping]] = ..., logits: _Optional[_Iterable[_Union[Logits, _Mapping]]] = ..., shortened_ids: _Optional[_Iterable[int]] = ..., num_forced: _Optional[_Iterable[int]] = ...) -> None: ...

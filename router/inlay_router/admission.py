@@ -15,6 +15,7 @@ from inlay_router.grammar import accepted, spec_of
 from inlay_router.prompt import PromptReader
 from inlay_router.request import GenerationRequest, Prompt
 from inlay_router.schemas import GenerateBody
+from inlay_router.telemetry.stages import stage
 from inlay_router.validation import ValidParameters, fit_answer, validate
 
 
@@ -28,6 +29,8 @@ class ValidGenerateRequest:
     prompt: Prompt
     generations: tuple[GenerationRequest, ...]
     """One for each of `best_of`."""
+    grammar_warnings: tuple[str, ...] = ()
+    """What its grammar says and the answer need not follow; only where it asked for leniency."""
 
     def full_text(self, generated_text: str) -> str:
         """What the client gets to see as the text."""
@@ -60,8 +63,10 @@ class Admission:
         """The same for a prompt already read; `inputs` is its text. Raises ValidationError."""
         max_new_tokens = fit_answer(len(prompt.token_ids), parameters.max_new_tokens, self.limits)
         finishing, grammar = None, parameters.grammar
+        warnings: tuple[str, ...] = ()
         if grammar is not None:
             verdict = await self._check_grammar(grammar)
+            warnings = verdict.warnings
             grammar = accepted(grammar, verdict)
             if self.limits.finishes_in_budget:
                 finishing = finishing_of(verdict.first_plan, max_new_tokens)
@@ -82,13 +87,14 @@ class Admission:
                 )
                 for sampling in parameters.samplings()
             ),
+            grammar_warnings=warnings,
         )
 
     async def _check_grammar(self, grammar: pb.Grammar) -> Verdict:
         if self.grammars is None:
             raise ValidationError("grammar is not supported")
         try:
-            with self.grammar_seconds.time():
+            with self.grammar_seconds.time(), stage("grammar_check"):
                 return await self.grammars.check(spec_of(grammar))
         except GrammarError as error:
             raise ValidationError(f"grammar is not valid: {error}") from None

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from inlay_grammars.limits import CompileLimits
 from inlay_grammars.pool import CompilePool
 from inlay_grammars.process import ProcessEnded
-from inlay_router.batching.batch_limits import BatchLimits
+from inlay_router.batching.batch_limits import MAX_FORCED_TOKENS, BatchLimits
 from inlay_router.batching.generation import Generation
 from inlay_router.config import RouterConfig
 from inlay_router.doors.permits import Permits
@@ -27,6 +27,7 @@ async def generating(
         max_batch_size=config.max_batch_size,
         max_waiting=Permits(config.max_concurrent_requests).num_permits_max,
         max_waiting_tokens=config.max_queue_tokens,
+        max_forced_tokens=MAX_FORCED_TOKENS if config.forces_tokens else 0,
         has_prefix_cache=config.has_prefix_cache,
         is_paced=is_paced,
     )

@@ -79,19 +79,21 @@ def answer_of(
         top_tokens=_top_tokens(best.tokens),
         cached_tokens=best.finish.num_cached_tokens or UNSET,
         grammar_shortened=best.finish.is_shortened or UNSET,
+        grammar_warnings=request.grammar_warnings or UNSET,
     )
     return GenerateAnswer(text, details)
 
 
-def stream_details(request: GenerationRequest, finish: Finish) -> StreamDetailsBody:
+def stream_details(request: ValidGenerateRequest, finish: Finish) -> StreamDetailsBody:
     """`details` of the last event of a stream."""
     return StreamDetailsBody(
         finish_reason=finish.reason,
         generated_tokens=finish.num_generated_tokens,
-        seed=seed_of(request),
+        seed=seed_of(request.generations[0]),
         input_length=len(request.prompt.token_ids),
         cached_tokens=finish.num_cached_tokens or UNSET,
         grammar_shortened=finish.is_shortened or UNSET,
+        grammar_warnings=request.grammar_warnings or UNSET,
     )
 
 

@@ -15,9 +15,11 @@ from inlay_router.bodies import Generated, generate_all
 from inlay_router.doors.byte_budget import ByteShare
 from inlay_router.doors.clients import client_id_of
 from inlay_router.errors import RouterError, TookTooLong, ValidationError
+from inlay_router.grammar_warnings import warning_headers
 from inlay_router.request import Finish, GenerationRequest
 from inlay_router.service import Service
 from inlay_router.telemetry.spans import Trail
+from inlay_router.telemetry.stages import Stage, keep_stages
 from inlay_router.text.answer import Answer
 
 _FAILURES = {"incomplete_generation": "incomplete"}
@@ -42,9 +44,13 @@ class Call:
     """Label of what went wrong."""
     max_time: float | None = None
     """Seconds from receipt to the last byte; None for as long as it takes."""
+    stages: Sequence[Stage] = ()
+    """What took time before the queue; kept for traces alone."""
     _bytes: ByteShare | None = None
 
     def __post_init__(self) -> None:
+        if self.service.traces is not None:
+            self.stages = keep_stages()
         self.service.metrics.count.inc()
         self.max_time = self.service.config.max_time
 
@@ -160,14 +166,18 @@ class Call:
             start=now - round(self.elapsed * 1e9),
             end=now,
             validation_seconds=None if admitted is None else admitted - self.received,
+            stages=self.stages,
+            received=self.received,
             finishes=self.finishes,
             failure=self.failure,
         )
 
 
 def stream_headers(facts: pb.ModelFacts, *requests: ValidGenerateRequest) -> dict[str, str]:
-    """TGI's headers of a stream that answers all of `requests`."""
+    """TGI's headers of a stream that answers all of `requests`, and what is not enforced of their
+    grammar, which is the same for all."""
     return {
+        **warning_headers(requests[0].grammar_warnings),
         "x-compute-type": compute_type(facts),
         "x-compute-characters": str(sum(len(request.inputs) for request in requests)),
     }

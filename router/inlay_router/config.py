@@ -81,6 +81,9 @@ class RouterConfig:
     """Folder that `file:` URLs may read images from; None for no such URLs."""
     has_image_embeds: bool = False
     """Whether prompts may carry embeddings in an image's stead."""
+    has_plain_prompts: bool = False
+    """Whether special tokens in `inputs` and `prompt` are text, as in a chat; placeholders of
+    images always are."""
     has_chat_markdown_images: bool = False
     """Whether `![](…)` in the text of a chat is an image, as for TGI, instead of text."""
     grammar_timeout: float = 5.0
@@ -94,6 +97,8 @@ class RouterConfig:
     finishes_in_budget: bool = True
     """Whether answers that a grammar constrains are made to be complete within `max_new_tokens`,
     and requests refused whose budget is too small for that."""
+    forces_tokens: bool = True
+    """Whether tokens that a grammar forces are computed together with the one before them."""
     api_key: str | None = field(default=None, repr=False)
     """What clients must show as `Authorization: Bearer …`; without keys everybody gets in."""
     api_key_file: Path | None = None

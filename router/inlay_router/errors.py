@@ -57,9 +57,10 @@ class TooManyPrompts(RouterError):
     status = HTTPStatus.UNPROCESSABLE_ENTITY
     error_type = "batch size exceeded"
 
-    def __init__(self, max_prompts: int) -> None:
+    def __init__(self, num_prompts: int, max_prompts: int) -> None:
         super().__init__(
-            f"Number of prompts exceeds the maximum allowed batch size of {max_prompts}"
+            f"Number of prompts exceeds the maximum allowed batch size of {max_prompts}. "
+            f"Given: {num_prompts}"
         )
 
 

@@ -2,12 +2,14 @@
 
 import asyncio
 import math
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from typing import TypeAlias
 
 from inlay_proto import generate_pb2 as pb
 from inlay_router.batching.generation import Generation
@@ -29,6 +31,11 @@ from inlay_router.markdown import ImagePiece, TextPiece, split
 from inlay_router.request import ImagePlace, Prompt
 from inlay_router.tasks import together
 from inlay_router.telemetry.image_metrics import ImageMetrics
+from inlay_router.telemetry.stages import keep_preparation, stage
+from inlay_router.text.typed import TypedTokens
+
+Encode: TypeAlias = Callable[[str], list[int]]
+"""From a text to token ids."""
 
 _NUM_SHORT = 4096
 """Characters of a text that is tokenised at once; a longer one would delay other streams."""
@@ -48,13 +55,15 @@ class PromptReader:
     limits: Limits
     image_check: ImageCheck
     image_metrics: ImageMetrics
+    typed: TypedTokens
+    """What is text in `inputs`, though the tokenizer knows it as a token."""
     local_images: Path | None = None
     """Folder that `file:` URLs may read from; None for no such URLs."""
     has_image_embeds: bool = False
     """Whether the data of a data URI may be embeddings."""
 
     async def read(self, inputs: str, *, truncate: int | None = None) -> Prompt:
-        """The prompt for `inputs`; of a longer one the last `truncate` tokens.
+        """The prompt for what a client typed; of a longer one the last `truncate` tokens.
 
         Markdown images are images when the model takes them, else text.
         Raises ValidationError for an image that cannot be had or used.
@@ -67,8 +76,8 @@ class PromptReader:
                 has_local_images=self.local_images is not None,
             )
         if not any(isinstance(piece, ImagePiece) for piece in pieces):
-            return await self.read_text(inputs, truncate=truncate)
-        prompt = await self.read_pieces(pieces)
+            return await self._read_text(inputs, self._encode_typed, truncate)
+        prompt = await self.read_pieces([self._broken(piece) for piece in pieces])
         num_tokens = len(prompt.token_ids)
         if truncate is None or num_tokens <= truncate:
             return prompt
@@ -103,14 +112,32 @@ class PromptReader:
         loop = asyncio.get_running_loop()
         return Prompt(token_ids=tuple(await loop.run_in_executor(self.executor, encode)))
 
-    async def read_text(self, text: str, *, truncate: int | None = None) -> Prompt:
-        """The prompt of a text without images; of a longer one the last `truncate` tokens."""
+    async def read_text(self, text: str) -> Prompt:
+        """The prompt of a text without images, in which every token is recognised."""
+        return await self._read_text(text, self.generation.tokenizer.encode, None)
+
+    def spans(self, inputs: str) -> list[tuple[int, int, int]]:
+        """Id, start and end of every token of a prompt without images; see `Tokenizer.spans`."""
+        pieces = self.typed.pieces(inputs)
+        tokenizer = self.generation.tokenizer
+        return tokenizer.spans(inputs) if len(pieces) == 1 else tokenizer.spans_of(pieces)
+
+    async def _read_text(self, text: str, encode: Encode, truncate: int | None) -> Prompt:
         if truncate is None:
             self._check_length(len(text))
-            return Prompt(token_ids=tuple(await self._tokenise(text)))
+            return Prompt(token_ids=tuple(await self._tokenise(text, encode)))
         # More than enough for the tokens that are kept, and little enough for the memory.
         num_kept = (truncate + _NUM_TOKENS_AROUND) * self.generation.tokenizer.max_token_length
-        return Prompt(token_ids=tuple(await self._tokenise(text[-num_kept:]))[-truncate:])
+        return Prompt(token_ids=tuple(await self._tokenise(text[-num_kept:], encode))[-truncate:])
+
+    def _encode_typed(self, inputs: str) -> list[int]:
+        if len(self.typed.pieces(inputs)) == 1:
+            return self.generation.tokenizer.encode(inputs)
+        return [token_id for token_id, _, _ in self.spans(inputs)]
+
+    def _broken(self, piece: TextPiece | ImagePiece) -> TextPiece | ImagePiece:
+        """For the model's processor, which is given a text."""
+        return piece if isinstance(piece, ImagePiece) else TextPiece(self.typed.broken(piece.text))
 
     def _check_length(self, num_characters: int) -> None:
         """Refuse what cannot fit before time and memory go into its tokens."""
@@ -121,16 +148,17 @@ class PromptReader:
                 f"Given: at least {num_tokens}"
             )
 
-    async def _tokenise(self, text: str) -> list[int]:
-        tokenizer = self.generation.tokenizer
+    async def _tokenise(self, text: str, encode: Encode) -> list[int]:
         if len(text) <= _NUM_SHORT:
-            return tokenizer.encode(text)
+            return encode(text)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self.executor, tokenizer.encode, text)
+        return await loop.run_in_executor(self.executor, encode, text)
 
     async def _prepare(self, request: pb.PrepareRequest) -> Prompt:
+        begun = time.perf_counter()
         reply = await self.generation.prepare(request)
         self.image_metrics.prepared(reply)
+        keep_preparation(begun, reply.timings)
         return Prompt(
             token_ids=tuple(reply.token_ids),
             places=tuple(
@@ -150,8 +178,9 @@ class PromptReader:
         assert prompt.preparation is not None
         first, *others = prompt.preparation.chunks
         if first.WhichOneof("content") == "text":
-            text_ids = await self._tokenise(first.text)
-            text = self.generation.tokenizer.decode(text_ids[num_cut:])
+            tokenizer = self.generation.tokenizer
+            text_ids = await self._tokenise(first.text, tokenizer.encode)
+            text = tokenizer.decode(text_ids[num_cut:])
             chunks = [pb.Chunk(text=text), *others] if text else others
             rest = await self._prepare(pb.PrepareRequest(chunks=chunks))
             if rest.token_ids == prompt.token_ids[num_cut:]:
@@ -194,9 +223,9 @@ class PromptReader:
             data = await loop.run_in_executor(self.executor, read)
             budget.spend_bytes(len(data))
         else:
-            with self.image_metrics.fetch.time():
+            with self.image_metrics.fetch.time(), stage("image_fetch"):
                 data = await self.fetcher.fetch(piece.url, budget)
         check = partial(self.image_check.check, data, budget)
-        with self.image_metrics.check.time():
+        with self.image_metrics.check.time(), stage("image_check"):
             image = await loop.run_in_executor(self.executor, check)
         return pb.Chunk(image=image)

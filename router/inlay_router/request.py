@@ -50,6 +50,8 @@ class GenerationRequest:
     """The answer ends with the first of these, beside the model's own end tokens."""
     top_n_tokens: int = 0
     wants_prompt_logprobs: bool = False
+    num_prompt_top_tokens: int = 0
+    """With `wants_prompt_logprobs`: likeliest tokens to report at each place of the prompt."""
     wants_logits: bool = False
     """Whether tokens carry the model's logits; for programs that hold the engine, not for HTTP."""
 
@@ -96,6 +98,8 @@ class Finish:
     num_generated_tokens: int
     prompt_logprobs: tuple[float | None, ...] = ()
     """One a prompt token, None for the first; empty unless asked for."""
+    prompt_top_tokens: tuple[tuple[TopToken, ...], ...] = ()
+    """As `prompt_logprobs`; each the most likely first, and empty unless asked for."""
     num_cached_tokens: int = 0
     """Prompt tokens that had been computed before, for this prompt or another with its prefix."""
     is_shortened: bool = False

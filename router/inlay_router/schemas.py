@@ -4,6 +4,8 @@ Requests: unknown keys are refused with their name, so that nothing a client ask
 ignored; null means absent for every key. Answers: the order of the fields is the order of the keys.
 """
 
+from collections.abc import Sequence
+
 from msgspec import UNSET, Raw, Struct, UnsetType, field
 
 
@@ -107,6 +109,9 @@ class DetailsBody(Struct, frozen=True):
     grammar_shortened: bool | UnsetType = UNSET
     """True when tokens were changed so that the answer is complete within `max_new_tokens`; not in
     TGI's answers, and left out otherwise."""
+    grammar_warnings: Sequence[str] | UnsetType = UNSET
+    """What the grammar says and the answer need not follow; not in TGI's answers, and left out
+    unless `strict` is false and something is not enforced."""
 
 
 class GenerateAnswer(Struct, frozen=True):
@@ -128,6 +133,9 @@ class StreamDetailsBody(Struct, frozen=True):
     grammar_shortened: bool | UnsetType = UNSET
     """True when tokens were changed so that the answer is complete within `max_new_tokens`; not in
     TGI's answers, and left out otherwise."""
+    grammar_warnings: Sequence[str] | UnsetType = UNSET
+    """What the grammar says and the answer need not follow; not in TGI's answers, and left out
+    unless `strict` is false and something is not enforced."""
 
 
 class StreamEvent(Struct, frozen=True, kw_only=True):

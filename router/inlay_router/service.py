@@ -26,6 +26,7 @@ from inlay_router.telemetry.image_metrics import ImageMetrics
 from inlay_router.telemetry.load_metrics import watch_load
 from inlay_router.telemetry.metrics import Metrics
 from inlay_router.telemetry.traces import Traces
+from inlay_router.text.typed import tokens_for_text
 
 _NUM_THREADS = 2
 """Threads that decode images and tokenise long texts: few, so that they leave the steps a core."""
@@ -92,6 +93,9 @@ async def serving(
             limits=limits,
             image_check=ImageCheck(image_limits),
             image_metrics=ImageMetrics(metrics.registry),
+            typed=tokens_for_text(
+                generation.facts, generation.tokenizer, has_plain=config.has_plain_prompts
+            ),
             local_images=config.allowed_local_images,
             has_image_embeds=config.has_image_embeds,
         )

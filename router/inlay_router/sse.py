@@ -5,19 +5,22 @@ connections open. There is no `[DONE]` on the routes of TGI.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 
 import msgspec
 from msgspec import UNSET
+from starlette.requests import Request
 from starlette.responses import StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from inlay_router.admission import ValidGenerateRequest
 from inlay_router.bodies import stream_details, token_body
+from inlay_router.doors.response_body import Outbox, ResponseBody
 from inlay_router.errors import IncompleteGeneration, RouterError
 from inlay_router.request import Finish, Token
 from inlay_router.schemas import ErrorBody, OpenAIErrorBody, OpenAIErrorEvent, StreamEvent
+from inlay_router.text.answer import Deputy, Items
 
 KEEP_ALIVE_SECONDS = 15
 SEND_SECONDS = 60
@@ -28,6 +31,7 @@ DONE = b"data: [DONE]\n\n"
 
 _KEEP_ALIVE = b":\n\n"
 _DIRECT_SEND = "inlay.send"
+_DIRECT_BODY = "inlay.body"
 
 _encode = msgspec.json.Encoder().encode
 
@@ -40,10 +44,12 @@ class DirectSend:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
+        self._outbox = Outbox()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Note the server's own `send` for `event_stream`."""
+        """Note the server's own `send` for `event_stream`, and its body for `deputy`."""
         scope[_DIRECT_SEND] = send
+        scope[_DIRECT_BODY] = ResponseBody.behind(send, self._outbox)
         await self._app(scope, receive, send)
 
 
@@ -115,6 +121,23 @@ def event_stream(frames: AsyncGenerator[bytes, None], headers: dict[str, str]) -
     return _EventStream(frames, own | headers)
 
 
+def deputy(request: Request, write: Callable[[Items], bytes]) -> Deputy | None:
+    """Sends what `write` makes of items at once, while their reader, who streams the answer to
+    `request`, is asleep; None where the server does not let us."""
+    body: ResponseBody | None = request.scope.get(_DIRECT_BODY)
+    if body is None:
+        return None
+
+    def send_at_once(items: Items) -> bool:
+        if not body.takes_more:
+            return False
+        if data := write(items):
+            body.write(data)
+        return True
+
+    return send_at_once
+
+
 def frame(body: msgspec.Struct) -> bytes:
     """One event."""
     return b"data: %b\n\n" % _encode(body)
@@ -163,5 +186,5 @@ class TokenFrames:
         return msgspec.structs.replace(
             event,
             generated_text=self._request.full_text(finish.generated_text),
-            details=stream_details(self._request.generations[0], finish) if wants_details else None,
+            details=stream_details(self._request, finish) if wants_details else None,
         )

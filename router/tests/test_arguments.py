@@ -26,6 +26,7 @@ def test_flags_survive_being_written_and_parsed_again() -> None:
         "--disable-grammar-support",
         "--json-output",
         "--chat-markdown-images",
+        "--plain-prompts",
         "--allowed-image-hosts=.example.org",
         "--allowed-image-networks=10.1.0.0/16",
         "--allowed-image-networks=fd00::/8",
@@ -42,6 +43,7 @@ def test_flags_survive_being_written_and_parsed_again() -> None:
     assert not config.has_grammars
     assert config.has_json_logs
     assert config.has_chat_markdown_images
+    assert config.has_plain_prompts
     assert config.allowed_image_hosts == (".example.org",)
     assert config.allowed_image_networks == (ip_network("10.1.0.0/16"), ip_network("fd00::/8"))
     assert config.allowed_local_images == Path("/pictures")

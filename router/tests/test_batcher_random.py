@@ -22,17 +22,23 @@ from inlay_router.links.link import LinkLost
 from inlay_router.links.scripted_shard import RowFault, ScriptedShard, scripted_facts
 from inlay_router.request import GenerationRequest, ImagePlace, Prompt
 
-NUM_BLOCKS, BLOCK_SIZE = 7, 3
 POISON, FAULTY = 253, 254
 """First prompt tokens: one takes the shard down in its third token, one fails its row there."""
-FACTS = scripted_facts(num_blocks=NUM_BLOCKS, block_size=BLOCK_SIZE)
-(END,) = FACTS.eos_token_ids
+(END,) = scripted_facts().eos_token_ids
 
 
 def next_token(token_ids: list[int]) -> int:
     """The model: any change in its context changes what follows; every tenth or so ends."""
     digest = hash(tuple(token_ids)) % 250
     return END if digest < 20 else digest
+
+
+def force(token_ids: list[int], num_prompt_tokens: int) -> int | None:
+    """The model, where a grammar would leave it no choice: in half of all places."""
+    if len(token_ids) == num_prompt_tokens + 2 or hash((1, *token_ids)) % 2:
+        return None
+    token_id = next_token(token_ids)
+    return None if token_id == END else token_id
 
 
 def choose(token_ids: list[int], num_prompt_tokens: int) -> int:
@@ -57,10 +63,20 @@ def undisturbed(request: GenerationRequest) -> list[int]:
 class Server(RuleBasedStateMachine):
     """What Generation does, without a loop: sends, settles, connects again, repairs."""
 
+    num_blocks, block_size = 7, 3
+    max_steps_in_flight = 2
+
     def __init__(self) -> None:
         super().__init__()
-        limits = BatchLimits(max_batch_prefill_tokens=5, max_batch_size=4, max_waiting=6)
-        self.shard = ScriptedShard(choose, FACTS)
+        limits = BatchLimits(
+            max_batch_prefill_tokens=5,
+            max_batch_size=4,
+            max_waiting=6,
+            max_steps_in_flight=self.max_steps_in_flight,
+        )
+        facts = scripted_facts(num_blocks=self.num_blocks, block_size=self.block_size)
+        self.shard = ScriptedShard(choose, facts)
+        self.shard.force = force
         self.batcher = Batcher(limits, self.replica())
         self.in_flight: deque[pb.Step] = deque()
         self.answers: dict[Sequence, list[int]] = {}
@@ -69,7 +85,7 @@ class Server(RuleBasedStateMachine):
         self.to_repair: list[Sequence] = []
 
     def replica(self) -> Replica:
-        return Replica(pool=BlockPool(num_blocks=NUM_BLOCKS, block_size=BLOCK_SIZE))
+        return Replica(pool=BlockPool(num_blocks=self.num_blocks, block_size=self.block_size))
 
     @rule(
         first=st.sampled_from([1, 2, 3, FAULTY, POISON]),
@@ -77,6 +93,7 @@ class Server(RuleBasedStateMachine):
         max_new_tokens=st.integers(1, 12),
         image=st.sampled_from([b"", b"cat", b"dog"]),
         wants_prompt_logprobs=st.booleans(),
+        grammar=st.sampled_from([None, pb.Grammar()]),
     )
     def add(
         self,
@@ -85,6 +102,7 @@ class Server(RuleBasedStateMachine):
         max_new_tokens: int,
         image: bytes,
         wants_prompt_logprobs: bool,
+        grammar: pb.Grammar | None,
     ) -> None:
         """Prompts that begin in the same way, but for their first token and their image."""
         token_ids = (first, *range(1, num_prompt_tokens))
@@ -93,10 +111,11 @@ class Server(RuleBasedStateMachine):
                 prompt=self.prompt(token_ids, image),
                 max_new_tokens=max_new_tokens,
                 wants_prompt_logprobs=wants_prompt_logprobs,
+                grammar=grammar,
             )
         )
         num_tokens = num_prompt_tokens + max_new_tokens - 1
-        is_too_long = num_tokens > NUM_BLOCKS * BLOCK_SIZE
+        is_too_long = num_tokens > self.num_blocks * self.block_size
         is_full = self.batcher.num_waiting >= 6
         try:
             self.batcher.add(sequence)
@@ -220,5 +239,21 @@ class Server(RuleBasedStateMachine):
         assert (len(self.batcher.running), self.batcher.num_waiting) == (0, 0)
 
 
+class RoomyServer(Server):
+    """With room for tokens that are forced."""
+
+    num_blocks, block_size = 12, 6
+
+
+class PatientServer(RoomyServer):
+    """More steps on their way than a router has."""
+
+    max_steps_in_flight = 4
+
+
 TestServer = Server.TestCase
 TestServer.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
+TestRoomyServer = RoomyServer.TestCase
+TestRoomyServer.settings = settings(max_examples=40, stateful_step_count=60, deadline=None)
+TestPatientServer = PatientServer.TestCase
+TestPatientServer.settings = settings(max_examples=40, stateful_step_count=60, deadline=None)

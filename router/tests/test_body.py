@@ -119,12 +119,15 @@ def test_anything_else_is_a_415(content_type: bytes) -> None:
 JSON = (b"content-type", b"application/json")
 
 
-@pytest.mark.parametrize("headers", [[JSON], [JSON, (b"content-length", b"101")]])
-def test_a_long_body_is_a_413(headers: Any) -> None:
+@pytest.mark.parametrize(
+    ("headers", "given"),
+    [([JSON], "at least 101"), ([JSON, (b"content-length", b"101")], "101")],
+)
+def test_a_long_body_is_a_413(headers: Any, given: str) -> None:
     status, body = exchange(b"x" * 101, headers, payload_limit=100)
     assert status == 413
     assert body == {
-        "error": "The request body must have at most 100 bytes",
+        "error": f"The request body must have at most 100 bytes. Given: {given}",
         "error_type": "payload_too_large",
     }
 

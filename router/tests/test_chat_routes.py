@@ -298,7 +298,7 @@ def test_an_assistants_last_message_is_continued() -> None:
         ({"max_tokens": 0}, "validation", "`max_tokens` must be strictly positive. Given: 0"),
         ({"n": 9}, "validation", "`n` must be > 0 and <= 2. Given: 9"),
         ({"top_logprobs": 1}, "validation", "`top_logprobs` needs `logprobs` to be true"),
-        ({"guided_json": {}}, "validation", "unknown field `guided_json`"),
+        ({"guided_decoding_backend": "x"}, "validation", "unknown field `guided_decoding_backend`"),
         ({"stream_options": {"x": 1}}, "validation", "unknown field `x`"),
         ({"guideline": "x"}, "validation", "`guideline` is not known"),
         (

@@ -27,7 +27,7 @@ CASES: list[tuple[str, Any, int, str]] = [
     ("/generate", {"parameters": {"truncate": 10**9}}, 422, "Given: 1000000000"),
     ("/generate", {"parameters": {"seed": 10**30}}, 422, ">= 0 and < 2**64"),
     ("/generate", {"x" * 50_000: 1}, 422, "unknown field"),
-    ("/v1/completions", {"prompt": ["a"] * 5}, 422, "maximum allowed batch size of 4"),
+    ("/v1/completions", {"prompt": ["a"] * 5}, 422, "batch size of 4. Given: 5"),
     ("/v1/completions", {"prompt": "a", "n": 10**9}, 422, "<= 2"),
     ("/v1/completions", {"prompt": "a", "best_of": 10**9}, 422, "<= 2"),
     ("/v1/completions", {"prompt": "a", "logprobs": 10**9}, 422, "<= 5"),

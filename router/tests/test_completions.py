@@ -166,7 +166,11 @@ REFUSALS = [
     ({"prompt": "a", "top_p": 1.5}, "validation", "`top_p` must be > 0.0 and < 1.0"),
     ({"prompt": "a", "max_tokens": 0}, "validation", "`max_new_tokens` must be strictly positive"),
     ({}, "validation", "missing required field `prompt`"),
-    ({"prompt": "a", "guided_json": {}}, "validation", "unknown field `guided_json`"),
+    (
+        {"prompt": "a", "guided_decoding_backend": "x"},
+        "validation",
+        "unknown field `guided_decoding_backend`",
+    ),
     ({"prompt": "a", "stream_options": {"x": 1}}, "validation", "unknown field `x`"),
 ]
 

@@ -7,6 +7,7 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import grpc.aio
@@ -95,26 +96,56 @@ def test_it_answers_once_it_says_that_it_is_ready(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
+@dataclass(frozen=True, kw_only=True)
+class Streaming:
+    """A router in the midst of an answer, whose shard waits before the next token."""
+
+    servicer: Servicer
+    process: Process
+    client: httpx.AsyncClient
+    lines: AsyncIterator[str]
+
+    def go_on(self) -> None:
+        """Let the shard answer."""
+        self.servicer.goes_on.set()
+
+    async def not_ready(self) -> None:
+        """Return once the router has heard that it shall leave."""
+        while (await self.client.get("/health?ready")).status_code != 503:
+            pass
+
+    async def last_event(self) -> str:
+        """Of the stream."""
+        events = [line async for line in self.lines if line]
+        return events[-1]
+
+
+@asynccontextmanager
+async def streaming(folder: Path, *arguments: str) -> AsyncIterator[Streaming]:
+    """A stream behind its first token. The router has ended with exit code 0 when this is left."""
+    async with (
+        shard(folder) as (servicer, address),
+        router(address, "--port", "0", *arguments) as process,
+    ):
+        servicer.goes_on.clear()
+        async with (
+            httpx.AsyncClient(base_url=await ready(process)) as client,
+            client.stream("POST", "/generate_stream", json={"inputs": "x"}) as stream,
+        ):
+            lines = stream.aiter_lines()
+            assert '"index":1' in await anext(lines)
+            yield Streaming(servicer=servicer, process=process, client=client, lines=lines)
+        assert await process.wait() == 0
+
+
 def test_a_signal_lets_streams_end_and_then_the_process(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with (
-            shard(tmp_path) as (servicer, address),
-            router(address, "--port", "0", "--exit-with-parent") as process,
-        ):
-            servicer.goes_on.clear()
-            async with (
-                httpx.AsyncClient(base_url=await ready(process)) as client,
-                client.stream("POST", "/generate_stream", json={"inputs": "x"}) as stream,
-            ):
-                lines = stream.aiter_lines()
-                assert '"index":1' in await anext(lines)
-                process.send_signal(signal.SIGTERM)
-                servicer.goes_on.set()
-                events = [line async for line in lines if line]
-                assert '"generated_text":"aaaaa' in events[-1]
-            assert await process.wait() == 0
-            assert process.stderr is not None
-            (words,) = (await process.stderr.read()).splitlines()
+        async with streaming(tmp_path, "--exit-with-parent") as running:
+            running.process.send_signal(signal.SIGTERM)
+            running.go_on()
+            assert '"generated_text":"aaaaa' in await running.last_event()
+            assert running.process.stderr is not None
+            (words,) = (await running.process.stderr.read()).splitlines()
             assert words.startswith(b"inlay router: KV cache: ")
 
     asyncio.run(scenario())
@@ -122,27 +153,14 @@ def test_a_signal_lets_streams_end_and_then_the_process(tmp_path: Path) -> None:
 
 def test_nobody_is_let_in_while_streams_end(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with (
-            shard(tmp_path) as (servicer, address),
-            router(address, "--port", "0") as process,
-        ):
-            servicer.goes_on.clear()
-            async with (
-                httpx.AsyncClient(base_url=await ready(process)) as client,
-                client.stream("POST", "/generate_stream", json={"inputs": "x"}) as stream,
-            ):
-                lines = stream.aiter_lines()
-                assert '"index":1' in await anext(lines)
-                process.send_signal(signal.SIGTERM)
-                while (await client.get("/health?ready")).status_code != 503:
-                    pass
-                assert (await client.get("/health")).status_code == 200
-                late = await client.post("/generate", json={"inputs": "x"})
-                assert (late.status_code, late.headers["retry-after"]) == (429, "1")
-                servicer.goes_on.set()
-                events = [line async for line in lines if line]
-                assert '"generated_text":"aaaaa' in events[-1]
-            assert await process.wait() == 0
+        async with streaming(tmp_path) as running:
+            running.process.send_signal(signal.SIGTERM)
+            await running.not_ready()
+            assert (await running.client.get("/health")).status_code == 200
+            late = await running.client.post("/generate", json={"inputs": "x"})
+            assert (late.status_code, late.headers["retry-after"]) == (429, "1")
+            running.go_on()
+            assert '"generated_text":"aaaaa' in await running.last_event()
 
     asyncio.run(scenario())
 
@@ -150,24 +168,12 @@ def test_nobody_is_let_in_while_streams_end(tmp_path: Path) -> None:
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
 def test_a_second_signal_ends_streams_with_an_error(tmp_path: Path, second: signal.Signals) -> None:
     async def scenario() -> None:
-        async with (
-            shard(tmp_path) as (servicer, address),
-            router(address, "--port", "0") as process,
-        ):
-            servicer.goes_on.clear()
-            async with (
-                httpx.AsyncClient(base_url=await ready(process)) as client,
-                client.stream("POST", "/generate_stream", json={"inputs": "x"}) as stream,
-            ):
-                lines = stream.aiter_lines()
-                assert '"index":1' in await anext(lines)
-                process.send_signal(signal.SIGINT)
-                while (await client.get("/health?ready")).status_code != 503:
-                    pass
-                process.send_signal(second)
-                events = [line async for line in lines if line]
-                assert '"error_type":"incomplete_generation_stream"' in events[-1]
-            assert await process.wait() == 0
+        async with streaming(tmp_path) as running:
+            running.process.send_signal(signal.SIGINT)
+            await running.not_ready()
+            running.process.send_signal(second)
+            words = await running.last_event()
+            assert '"error_type":"incomplete_generation_stream"' in words
 
     asyncio.run(scenario())
 

@@ -30,6 +30,13 @@ def test_parts_of_router_and_shard_are_added_up() -> None:
     assert shown(times, "inlay_step_duration_count") == 2
 
 
+def test_what_runs_beside_a_step_is_no_part_of_it() -> None:
+    times = StepTimes()
+    times.delivered(pb.StepTimings(fill=3_000_000_000, mask=1_000_000_000), 0.0)
+    assert shown(times, "inlay_step_fill_duration_sum") == 3.0
+    assert shown(times, "inlay_step_duration_sum") == 1.0
+
+
 def test_buckets_are_cumulative_and_hold_their_upper_bound() -> None:
     times = StepTimes()
     for nanoseconds in (1, 10_000, 14_000, 16_000):

@@ -10,11 +10,15 @@ from typing import Any
 
 import pytest
 from scripted_router import serve
+from test_chat_routes import Grammars
+from test_router_prompt import data_uri
 
+from inlay_proto import generate_pb2 as pb
 from inlay_router.config import ConfigError
 from inlay_router.links.scripted_shard import spell
 from inlay_router.request import Finish, FinishReason
 from inlay_router.telemetry.spans import Trail, spans_of
+from inlay_router.telemetry.stages import Stage, keep_preparation, keep_stages
 from inlay_router.telemetry.traces import Traces
 
 SECOND = 1_000_000_000
@@ -36,6 +40,7 @@ def trail(**changes: Any) -> Trail:
         "start": 10 * SECOND,
         "end": 14 * SECOND,
         "validation_seconds": 0.5,
+        "received": 100.0,
         "finishes": (finish,),
         "failure": None,
     }
@@ -54,6 +59,14 @@ def test_a_call_and_its_stages_are_spans_of_the_clients_trace() -> None:
     ]
     assert call["status"] == {"code": 1}
     assert call["attributes"] == [{"key": "generated_tokens", "value": {"intValue": "3"}}]
+
+
+def test_what_took_time_before_the_queue_is_told() -> None:
+    stages = [Stage("image_fetch", 100.25, 0.125)]
+    (_, fetched, *_) = spans_of(trail(stages=stages))
+    assert fetched["name"] == "image_fetch"
+    assert fetched["startTimeUnixNano"] == "10250000000"
+    assert fetched["endTimeUnixNano"] == "10375000000"
 
 
 @pytest.mark.parametrize("header", ["", "00-xyz", PARENT.upper(), "00-" + "0" * 10])
@@ -124,6 +137,34 @@ def test_every_call_reaches_the_collector() -> None:
     assert collector.spans[-1]["status"]["code"] == 2
     resource = collector.batches[0]["resourceSpans"][0]["resource"]
     assert resource["attributes"][0]["value"] == {"stringValue": "mine"}
+
+
+def test_what_a_shard_did_for_a_prompt_is_laid_end_to_end() -> None:
+    stages = keep_stages()
+    keep_preparation(5.0, pb.PrepareTimings(queue=2 * SECOND, encode=SECOND))
+    assert stages == [Stage("image_queue", 5.0, 2.0), Stage("image_encode", 7.0, 1.0)]
+
+
+def test_the_stages_of_images_and_grammars_are_spans() -> None:
+    grammar = {"type": "regex", "value": "a+"}
+    body = {"inputs": f"![]({data_uri()})x", "parameters": {"grammar": grammar}}
+
+    async def scenario() -> Collector:
+        async with collecting() as collector:
+            options: dict[str, Any] = {"otlp_endpoint": collector.url, "grammars": Grammars()}
+            async with serve(spell("a"), **options) as edge, edge.client as client:
+                assert (await client.post("/generate", json=body)).status_code == 200
+        return collector
+
+    spans = asyncio.run(scenario()).spans
+    assert {span["name"] for span in spans[1:]} == {
+        "image_check",
+        "grammar_check",
+        "validation",
+        "queue",
+        "inference",
+    }
+    assert {span["parentSpanId"] for span in spans[1:]} == {spans[0]["spanId"]}
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "ftp://127.0.0.1/x", None])

@@ -6,6 +6,9 @@ import sys
 import traceback
 from typing import NoReturn
 
+import uvloop
+
+from inlay_proto.grpc_settings import GRPC_SETTINGS
 from inlay_proto.heartbeat import beat_on_thread
 from inlay_shard.config import parse_arguments
 from inlay_shard.image_workers import ImageWorkers, seems_to_see, workers_for
@@ -16,8 +19,8 @@ def main() -> NoReturn:
     """Serve until told to leave. Does not wait for a step that still runs."""
     beat_on_thread()  # later, the router asks whether the loop goes round
     config = parse_arguments()
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
-    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+    for name, value in GRPC_SETTINGS.items():
+        os.environ.setdefault(name, value)
     workers = workers_for(config)
     watch = ParentWatch(lambda: leave(workers, 0))
     if config.exits_with_parent:
@@ -28,7 +31,8 @@ def main() -> NoReturn:
 
         from inlay_shard.server import serve  # gRPC reads its settings when it is imported
 
-        exit_code = asyncio.run(serve(config, workers, watch))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            exit_code = runner.run(serve(config, workers, watch))
     except BaseException:
         traceback.print_exc()
         exit_code = 1

@@ -18,13 +18,25 @@ def read_config(folder: Path) -> PretrainedConfig:
     if not (folder / "config.json").is_file():
         raise ModelRefused(f"{folder} is not a model folder: it has no config.json")
     if not any(folder.glob("*.safetensors")):
-        raise ModelRefused(f"{folder} has no weights in the safetensors format")
+        raise ModelRefused(
+            f"{folder} has no weights in the safetensors format; pickles (.bin, .pt, .pth) can run "
+            "code, so they are never read"
+        )
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except (ValueError, OSError, KeyError) as error:
-        raise ModelRefused(f"its config.json cannot be used: {error}") from error
+        raise ModelRefused(_config_words(error)) from error
     assert isinstance(config, PretrainedConfig)
     return config
+
+
+def _config_words(error: Exception) -> str:
+    if "trust_remote_code" not in str(error):
+        return f"its config.json cannot be used: {error}"
+    return (
+        "it needs code from its own folder, which is never run; --plugin runs code of yours "
+        "(docs/adding-a-model.md)"
+    )
 
 
 def text_config(config: PretrainedConfig) -> PretrainedConfig:

@@ -30,6 +30,11 @@ class Row:
         """Whether the row reaches the end of its known tokens, and so chooses one more."""
         return self.end == len(self.sequence.token_ids)
 
+    @property
+    def forced_ids(self) -> list[int]:
+        """The last of its tokens, which the grammar forced; often none."""
+        return self.sequence.token_ids[self.end - self.sequence.num_forced : self.end]
+
 
 @dataclass(frozen=True, kw_only=True)
 class FlatBatch:
@@ -42,6 +47,8 @@ class FlatBatch:
     attention: AttentionBatch
     ends: Tensor
     """int64 (rows,): place of each row's last token."""
+    before_forced: Tensor
+    """int64 (n,): places of the tokens in front of forced ones, row by row."""
     image_places: Tensor
     """int64 (n,): tokens that stand for images."""
     image_features: Tensor | None
@@ -84,6 +91,7 @@ def flatten(
             stops=None if stops is None else put(stops),
         ),
         ends=put(starts[1:] - 1),
+        before_forced=put(_before_forced(rows, starts)),
         image_places=put(places),
         image_features=features,
     )
@@ -126,6 +134,16 @@ def _stops(
             stops = (own + 1).astype(np.int32) if stops is None else stops
             stops[start : start + row.num_tokens] = ahead
     return stops
+
+
+def _before_forced(rows: Sequence[Row], starts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Places whose logits say what the model makes of the forced tokens: (n,)."""
+    places = [
+        np.arange(end - 1 - num_forced, end - 1)
+        for row, end in zip(rows, starts[1:].tolist(), strict=True)
+        if (num_forced := row.sequence.num_forced)
+    ]
+    return np.concatenate(places) if places else np.zeros(0, np.int64)
 
 
 def _images(

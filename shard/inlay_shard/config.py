@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from inlay_grammars.options import BACKEND_CHOICES, BackendChoice
 from inlay_proto.transport import TlsFiles, TransportRefused, check_address, tls_files
 
 DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
@@ -52,6 +53,9 @@ class ShardConfig:
     suit the device."""
     num_threads: int | None = None
     """CPU threads that compute; unset, the cores divided by the ranks."""
+    grammar_backend: BackendChoice = "auto"
+    """Backend of Outlines' that is made when the shard starts, so that one that is missing or
+    broken is found then; which one compiles a grammar travels with the grammar."""
     image_cache_bytes: int | None = None
     """Memory for the embeddings of images that may be wanted again; unset, a part of what is free
     where the model computes."""
@@ -85,6 +89,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> ShardConfig:
         num_blocks=options.num_blocks,
         max_batch_tokens=options.max_batch_tokens,
         num_threads=options.num_threads,
+        grammar_backend=options.grammar_backend,
         image_cache_bytes=options.image_cache_bytes,
         num_image_workers=options.image_workers,
         max_batch_images=options.max_batch_images,
@@ -115,6 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--num-blocks", type=_positive, metavar="N", help="blocks of the pool (from free memory)")
     add("--max-batch-tokens", type=_positive, metavar="N", help="of a step (512; GPU: 4096)")
     add("--num-threads", type=_positive, metavar="N", help="CPU threads (cores / ranks)")
+    add("--grammar-backend", choices=BACKEND_CHOICES, default="auto", help="made at start (auto)")
     add("--image-cache-bytes", type=_positive, metavar="N", help="embeddings (from free memory)")
     add("--image-workers", type=_positive, metavar="N", help="that prepare images (cores / 4)")
     add("--max-batch-images", type=_positive, default=8, metavar="N", help="embedded together (8)")

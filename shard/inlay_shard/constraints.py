@@ -1,5 +1,6 @@
 """Grammars of a batch: matchers for sequences that join, masks for the rows that choose."""
 
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeAlias
@@ -11,11 +12,11 @@ from inlay_grammars.finishing import Finishing
 from inlay_grammars.guard import Guard
 from inlay_grammars.mask import BatchMask
 from inlay_grammars.matcher import Matcher
-from inlay_grammars.options import backend_choice, whitespace_named
+from inlay_grammars.options import BackendChoice, backend_choice, whitespace_named
 from inlay_grammars.spec import GrammarError, GrammarKind, GrammarSpec
 from inlay_proto import generate_pb2 as pb
 from inlay_shard.batch import Row
-from inlay_shard.errors import RowFailed
+from inlay_shard.errors import ModelRefused, RowFailed
 from inlay_shard.sampler import RowMasks
 
 _MIN_FILLED_EARLY = 4
@@ -48,6 +49,8 @@ class Constraints:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="masks")
         self._mask: BatchMask | None = None
         self._max_rows = 0
+        self.fill_nanoseconds = 0
+        """Spent on filling masks so far."""
         self._compiler: GrammarCompiler | None = None
         self._finishing: Finishing | None = None
         self._reason = ""
@@ -56,6 +59,15 @@ class Constraints:
             self._finishing = Finishing(self._compiler.tokens)
         except ValueError as error:
             self._reason = str(error)
+
+    def make(self, backend: BackendChoice) -> None:
+        """Make a backend before the first grammar for it. Raises ModelRefused."""
+        if self._compiler is None:
+            return
+        try:
+            self._compiler.make(backend)
+        except Exception as error:  # whatever its package raises
+            raise ModelRefused(f"--grammar-backend {backend} cannot be used: {error}") from error
 
     def follow(self, message: pb.Sequence) -> tuple[Matcher, Guard | None]:
         """The state of a sequence's grammar behind its answer so far, and what leads it to its
@@ -99,15 +111,18 @@ class Constraints:
         matchers = matchers_of(rows)
         if not matchers:
             return None
-        is_worth_it = len(matchers) >= _MIN_FILLED_EARLY
-        filled = self._thread.submit(self.fill, matchers) if is_worth_it else None
-        return Filling(self, rows, filled)
+        filling = Filling(self, rows)
+        if len(matchers) >= _MIN_FILLED_EARLY:
+            filling.filled = self._thread.submit(self.fill, matchers)
+        return filling
 
     def fill(self, matchers: Mapping[int, Matcher]) -> Filled:
         """The masks of a batch, by the places of its rows. The next call uses their memory."""
+        start = time.perf_counter_ns()
         row_indices = sorted(matchers)
         mask = self._mask_of(len(row_indices))
         failures = mask.fill({place: matchers[row] for place, row in enumerate(row_indices)})
+        self.fill_nanoseconds += time.perf_counter_ns() - start
         packed = torch.from_numpy(mask.words[: len(row_indices)])
         masks = RowMasks(row_indices=row_indices, packed=packed)
         return masks, {row_indices[place]: reason for place, reason in failures.items()}
@@ -123,18 +138,23 @@ class Constraints:
 class Filling:
     """The masks of a batch while they are filled."""
 
-    def __init__(
-        self, constraints: Constraints, rows: Sequence[Row], filled: Future[Filled] | None
-    ) -> None:
-        """filled: None to fill when they are asked for."""
+    filled: Future[Filled] | None = None
+    """By another thread; None to fill when they are asked for."""
+
+    def __init__(self, constraints: Constraints, rows: Sequence[Row]) -> None:
         self._constraints = constraints
+        self._spent_before = constraints.fill_nanoseconds
         self._num_rows = len(rows)
-        self._filled = filled
+
+    @property
+    def nanoseconds(self) -> int:
+        """That filling took, once `of` has given the masks."""
+        return self._constraints.fill_nanoseconds - self._spent_before
 
     def of(self, rows: Sequence[Row]) -> tuple[RowMasks | None, dict[int, str]]:
         """Wait for the masks; `rows` are those that the filling began with, or some of them."""
-        if self._filled is not None:
-            filled = self._filled.result()
+        if self.filled is not None:
+            filled = self.filled.result()
             if len(rows) == self._num_rows:
                 return filled
         matchers = matchers_of(rows)

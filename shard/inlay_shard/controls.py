@@ -19,6 +19,7 @@ Control: TypeAlias = Literal[
     "temperature",
     "top_k",
     "top_p",
+    "min_p",
     "typical_p",
     "repetition_penalty",
     "frequency_penalty",
@@ -65,9 +66,21 @@ class SamplingRow:
         return len(self.sampling.biased_token_ids) > 0
 
     @cached_property
+    def has_exclusions(self) -> bool:
+        """Whether some tokens may not be chosen at some places of the answer."""
+        sampling = self.sampling
+        return sampling.min_tokens > 0 or any((sampling.bad_runs, sampling.allowed_token_ids))
+
+    @cached_property
+    def leaves_out_unlikely(self) -> bool:
+        """Whether it is drawn from tokens that are likely beside the likeliest."""
+        return self.is_drawn and self.sampling.HasField("min_p")
+
+    @cached_property
     def is_steered(self) -> bool:
         """Whether the row needs more than the most likely of its allowed tokens."""
-        return self.is_drawn or self.has_watermark or self.is_penalised or self.is_biased
+        is_changed = self.has_watermark or self.is_penalised or self.is_biased
+        return self.is_drawn or is_changed or self.has_exclusions
 
     @property
     def last_token_id(self) -> int:

@@ -1,6 +1,6 @@
 """One step: what a shard does with the rows that the router names."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -9,17 +9,20 @@ from inlay_kernels import Kernels
 from inlay_proto import generate_pb2 as pb
 from inlay_shard.batch import FlatBatch, Row, flatten
 from inlay_shard.cache import KVPool
+from inlay_shard.choosing import Chooser, Logits
 from inlay_shard.constraints import Constraints, Filling
 from inlay_shard.errors import RowFailed
 from inlay_shard.features import FeatureCache
-from inlay_shard.judgement import Judgement, from_table, judge, to_table
+from inlay_shard.judgement import Judgement, from_table, to_table
 from inlay_shard.network import Network
-from inlay_shard.outcome import IMPOSSIBLE, Fate, Outcome
+from inlay_shard.outcome import Fate, Outcome
 from inlay_shard.parallel import Ranks
 from inlay_shard.prompt_logprobs import prompt_logprobs, wants_logprobs
 from inlay_shard.roster import Roster
-from inlay_shard.sampler import Choice, Sampler, logprob_of
+from inlay_shard.sampler import Sampler
 from inlay_shard.view import View
+
+_NO_LOGITS = Logits(torch.empty(0), torch.empty(0))
 
 
 class Engine:
@@ -43,7 +46,9 @@ class Engine:
         self._constraints = constraints
         self._ranks = ranks
         self._sampler = Sampler(vocab_size, network.device, kernels)
-        self._eos_token_ids = tuple(eos_token_ids)
+        self._chooser = Chooser(
+            self._sampler, eos_token_ids=eos_token_ids, block_size=pool.block_size
+        )
         self._roster = Roster(
             features,
             constraints,
@@ -87,14 +92,14 @@ class Engine:
         outcome.fail(row.sequence.sequence_id, failure)
         self._roster.forget(row.sequence.sequence_id)
 
-    def _compute(self, rows: list[Row], outcome: Outcome) -> tuple[list[Row], Tensor]:
+    def _compute(self, rows: list[Row], outcome: Outcome) -> tuple[list[Row], Logits]:
         """The rows that could be computed, and the logits of those of them that choose.
 
         When the model fails, halves of the batch are computed alone, and so the row that is at
         fault is found. With several ranks the failure ends the process, as the others hang in it.
         """
         if not rows:
-            return [], torch.empty(0)
+            return [], _NO_LOGITS
         try:
             return rows, self._forward(rows, outcome)
         except Exception as error:
@@ -103,25 +108,29 @@ class Engine:
             if len(rows) == 1:
                 reason = f"the model failed: {type(error).__name__}: {error}"
                 self._fail(rows[0], RowFailed(pb.RowFailure.KIND_INTERNAL, reason), outcome)
-                return [], torch.empty(0)
+                return [], _NO_LOGITS
         middle = len(rows) // 2
         halves = [self._compute(half, outcome) for half in (rows[:middle], rows[middle:])]
         computed = [row for half, _ in halves for row in half]
-        found = [logits for _, logits in halves if len(logits)]
-        return computed, torch.cat(found) if found else torch.empty(0)
+        parts = [logits for _, logits in halves]
+        chosen, forced = (part.chosen for part in parts), (part.forced for part in parts)
+        return computed, Logits(_joined(chosen), _joined(forced))
 
-    def _forward(self, rows: list[Row], outcome: Outcome) -> Tensor:
-        """Logits (choosing rows, vocab_size); prompt log-probabilities go into the outcome."""
+    def _forward(self, rows: list[Row], outcome: Outcome) -> Logits:
+        """Of the rows that choose; prompt log-probabilities go into the outcome."""
         with outcome.timed("transfer"):
             batch = self._layout(rows)
             choosing = [place for place, row in enumerate(rows) if row.chooses]
             keep = batch.ends if len(choosing) == len(rows) else batch.ends[choosing or [0]]
+            if len(batch.before_forced):
+                keep = torch.cat([keep, batch.before_forced])
         with outcome.timed("forward"):
             if any(wants_logprobs(row) for row in rows):
                 logits = self._logits_and_prompt(rows, batch, keep, outcome)
             else:
                 logits = self._logits(batch, keep)
-        return logits[: len(choosing)]
+        num_forced = len(batch.before_forced)
+        return Logits(logits[: len(choosing)], logits[len(keep) - num_forced :])
 
     def _layout(self, rows: list[Row]) -> FlatBatch:
         """The batch on the device, where every layer finds it."""
@@ -140,7 +149,7 @@ class Engine:
         with self._network.keeping_hidden() as hidden:
             logits = self._logits(batch, keep)
         for found in prompt_logprobs(self._network, rows, hidden[0]):
-            outcome.add_prompt_logprobs(*found)
+            outcome.add_prompt_logprobs(found)
         return logits
 
     def _logits(self, batch: FlatBatch, keep: Tensor) -> Tensor:
@@ -156,72 +165,23 @@ class Engine:
         return self._constraints.begin(rows) if self._constraints is not None else None
 
     def _choose(
-        self, rows: list[Row], logits: Tensor, filling: Filling | None, outcome: Outcome
+        self, rows: list[Row], logits: Logits, filling: Filling | None, outcome: Outcome
     ) -> list[Judgement]:
         """Rank 0's judgement of each row, which it reports; the other ranks are told."""
+        max_forced = max((row.sequence.max_forced for row in rows), default=0)
         if self._ranks.rank > 0 and rows:
-            return from_table(self._ranks.share(to_table([Judgement((), Fate.FAILS)] * len(rows))))
+            empty = to_table([Judgement((), Fate.FAILS)] * len(rows), max_forced)
+            return from_table(self._ranks.share(empty))
         with outcome.timed("mask"):
             masks, failures = filling.of(rows) if filling is not None else (None, {})
+        if filling is not None:
+            outcome.spend("fill", filling.nanoseconds)
         if not rows:
             return []
-        for place, row in enumerate(rows):
-            if row.sequence.wants_logits:
-                outcome.add_logits(row.sequence.sequence_id, logits[place])
-        with outcome.timed("sample"):
-            choice = self._sampler.choose(logits, [row.sequence.sampling for row in rows], masks)
-            chosen = zip(choice.token_ids.tolist(), choice.logprobs.tolist(), strict=True)
-        with outcome.timed("deliver"):
-            judgements = [
-                self._judge(row, token_id, logprob, logits[place], failures.get(place), outcome)
-                for place, (row, (token_id, logprob)) in enumerate(zip(rows, chosen, strict=True))
-            ]
-            self._report_top_tokens(rows, judgements, choice, outcome)
+        judgements = self._chooser.choose(rows, logits, masks, failures, outcome)
         if self._ranks.num_ranks > 1:
-            self._ranks.share(to_table(judgements))
+            self._ranks.share(to_table(judgements, max_forced))
         return judgements
-
-    def _judge(
-        self,
-        row: Row,
-        token_id: int,
-        logprob: float,
-        logits: Tensor,
-        reason: str | None,
-        outcome: Outcome,
-    ) -> Judgement:
-        """logits: of the row, (vocab_size,). reason: why it cannot be masked; None if it can."""
-        sequence = row.sequence
-        try:
-            if reason is not None:
-                raise RowFailed(pb.RowFailure.KIND_INVALID, reason)
-            judgement = judge(sequence, token_id, logprob, self._eos_token_ids)
-        except RowFailed as failure:
-            outcome.fail(sequence.sequence_id, failure)
-            return Judgement((), Fate.FAILS)
-        if judgement.is_changed:
-            outcome.shorten(sequence.sequence_id)
-            logprob = logprob_of(logits, judgement.token_ids[0])
-        logprobs = (logprob, 0.0)[: len(judgement.token_ids)]
-        outcome.produce(sequence.sequence_id, judgement.token_ids, logprobs)
-        if judgement.fate is not Fate.GOES_ON:
-            outcome.end(sequence.sequence_id, judgement.fate)
-        return judgement
-
-    def _report_top_tokens(
-        self, rows: list[Row], judgements: list[Judgement], choice: Choice, outcome: Outcome
-    ) -> None:
-        for place, (row, judgement) in enumerate(zip(rows, judgements, strict=True)):
-            num_top = row.sequence.sampling.top_n_tokens
-            if num_top == 0 or not judgement.token_ids:
-                continue
-            token_ids = choice.top_token_ids[place, :num_top].tolist()
-            logprobs = choice.top_logprobs[place, :num_top].tolist()
-            for end_id in judgement.token_ids[1:]:
-                others = [token_id for token_id in token_ids[:num_top] if token_id != end_id]
-                token_ids += [end_id, *others[: num_top - 1]]
-                logprobs += [0.0] + [IMPOSSIBLE] * (num_top - 1)
-            outcome.add_top_tokens(row.sequence.sequence_id, token_ids, logprobs)
 
     def _act(self, rows: list[Row], judgements: list[Judgement]) -> None:
         """Every rank: note what is computed, append what was chosen, forget what ended."""
@@ -233,7 +193,14 @@ class Engine:
             if not is_choosing:
                 continue
             verdict = next(judgement)
-            for token_id in verdict.token_ids:
+            for token_id in (*verdict.token_ids, *verdict.forced_ids):
                 sequence.append(token_id)
+            sequence.num_forced = len(verdict.forced_ids)
             if verdict.fate is not Fate.GOES_ON:
                 self._roster.forget(sequence.sequence_id)
+
+
+def _joined(parts: Iterable[Tensor]) -> Tensor:
+    """Logits (n, vocab_size) one after the other; parts of no rows may have no width."""
+    found = [part for part in parts if len(part)]
+    return torch.cat(found) if found else torch.empty(0)

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from transformers.configuration_utils import PretrainedConfig
 
 from inlay_proto import generate_pb2 as pb
 from inlay_shard.architecture import max_positions, text_config
@@ -16,6 +17,11 @@ from inlay_shard.config import ShardConfig
 from inlay_shard.errors import ModelRefused
 from inlay_shard.network import Network
 from inlay_shard.view import View
+
+_PLACEHOLDER_IDS = [
+    f"{kind}_token_{what}" for kind in ("image", "video", "audio") for what in ("id", "index")
+]
+"""What configurations call the tokens that stand for an image, a video or a sound."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +34,8 @@ class Texts:
     """Jinja sources by name; a template that stands alone is "default"."""
     special_tokens: dict[str, str]
     """By name, such as `pad_token`."""
+    added_tokens: dict[int, str]
+    """By id: what is recognised wherever it is written."""
     bos_token: str
     eos_token: str
     eos_token_id: int | None
@@ -48,6 +56,7 @@ def read_texts(folder: Path) -> Texts:
         tokenizer_json=tokenizer.backend_tokenizer.to_str(),
         chat_templates=_chat_templates(folder, tokenizer.chat_template),
         special_tokens={name: str(text) for name, text in tokenizer.special_tokens_map.items()},
+        added_tokens={id_: str(text) for id_, text in tokenizer.added_tokens_decoder.items()},
         bos_token=str(tokenizer.bos_token or ""),
         eos_token=str(tokenizer.eos_token or ""),
         eos_token_id=tokenizer.eos_token_id,
@@ -119,7 +128,14 @@ def describe(
         bos_token=texts.bos_token,
         eos_token=texts.eos_token,
         bidirectional_images=network.view is not View.CAUSAL,
+        placeholders=_placeholders(network.config, texts),
     )
+
+
+def _placeholders(config: PretrainedConfig, texts: Texts) -> list[str]:
+    """Tokens that stand for what is not text, as far as they can be written."""
+    ids = {getattr(config, name, None) for name in _PLACEHOLDER_IDS}
+    return [text for id_, text in texts.added_tokens.items() if id_ in ids]
 
 
 def _longest(network: Network) -> int:

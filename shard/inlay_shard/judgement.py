@@ -24,6 +24,8 @@ class Judgement:
     is_changed: bool = False
     """Whether the first token is another than was chosen, so that the answer ends in time; the
     other ranks are not told."""
+    forced_ids: tuple[int, ...] = ()
+    """Tokens that follow for certain: the next row computes them with its own."""
 
 
 def judge(
@@ -38,7 +40,7 @@ def judge(
         raise RowFailed(pb.RowFailure.KIND_INTERNAL, "no next token could be chosen")
     if token_id in eos_token_ids:
         return Judgement((token_id,), Fate.ENDS_BY_EOS)
-    taken_id = _take(sequence, token_id)
+    taken_id = take(sequence, token_id, sequence.num_left)
     is_changed = taken_id != token_id
     sequence.has_shortened |= is_changed
     if taken_id is None:
@@ -50,18 +52,26 @@ def judge(
     return Judgement((taken_id,), Fate.GOES_ON if has_room else Fate.ENDS_BY_LENGTH, is_changed)
 
 
-def _take(sequence: RunningSequence, token_id: int) -> int | None:
-    """The token that the matcher goes on by; None if the answer must end in front of it."""
+def take(sequence: RunningSequence, token_id: int, num_left: int) -> int | None:
+    """The token that the matcher goes on by; None if the answer must end in front of it.
+
+    num_left: tokens that the budget has room for, this one included. Raises RowFailed when the
+    grammar does not allow the token.
+    """
     matcher, guard = sequence.matcher, sequence.guard
     if matcher is None:
         return token_id
+    taken_id: int | None = token_id
     try:
-        if guard is not None:
-            return guard.take(matcher, token_id, sequence.num_left)
-        matcher.consume([token_id])
+        if guard is None:
+            matcher.consume([token_id])
+        else:
+            taken_id = guard.take(matcher, token_id, num_left)
     except GrammarError as error:
         raise RowFailed(pb.RowFailure.KIND_INVALID, str(error)) from error
-    return token_id
+    if taken_id is not None:
+        sequence.forced.follow(taken_id)
+    return taken_id
 
 
 def _is_complete(sequence: RunningSequence, has_room: bool) -> bool:
@@ -73,19 +83,26 @@ def _is_complete(sequence: RunningSequence, has_room: bool) -> bool:
     return not has_room and sequence.has_shortened and sequence.matcher.is_accepting
 
 
-def to_table(judgements: Sequence[Judgement]) -> Tensor:
-    """Judgements as one tensor for the other ranks: int64 (rows, 4)."""
-    table = torch.zeros((len(judgements), 4), dtype=torch.int64)
+def to_table(judgements: Sequence[Judgement], max_forced: int) -> Tensor:
+    """Judgements as one tensor for the other ranks: int64 (rows, 5 + max_forced).
+
+    max_forced: the most forced tokens that a row may have, which every rank knows.
+    """
+    table = torch.zeros((len(judgements), 5 + max_forced), dtype=torch.int64)
     for place, judgement in enumerate(judgements):
-        padding = (0,) * (2 - len(judgement.token_ids))
-        fields = (judgement.fate, len(judgement.token_ids), *judgement.token_ids, *padding)
-        table[place] = torch.tensor(fields)
+        token_ids = (*judgement.token_ids, *judgement.forced_ids)
+        fields = (judgement.fate, len(judgement.token_ids), len(judgement.forced_ids), *token_ids)
+        table[place, : len(fields)] = torch.tensor(fields)
     return table
 
 
 def from_table(table: Tensor) -> list[Judgement]:
     """The judgements of rank 0."""
     return [
-        Judgement(tuple(token_ids[:num_tokens]), Fate(fate))
-        for fate, num_tokens, *token_ids in table.tolist()
+        Judgement(
+            tuple(token_ids[:num_tokens]),
+            Fate(fate),
+            forced_ids=tuple(token_ids[num_tokens : num_tokens + num_forced]),
+        )
+        for fate, num_tokens, num_forced, *token_ids in table.tolist()
     ]

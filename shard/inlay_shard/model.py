@@ -1,4 +1,4 @@
-"""Loading the weights of a model folder, with the attention that they came with."""
+"""Loading a model folder, with the attention that it came with."""
 
 import time
 import warnings
@@ -8,8 +8,6 @@ from typing import Any
 
 import torch
 from transformers import PreTrainedModel
-from transformers.configuration_utils import PretrainedConfig
-from transformers.distributed.configuration_utils import DistributedConfig
 from transformers.utils import logging as transformers_logging
 
 from inlay_shard import architecture
@@ -17,6 +15,7 @@ from inlay_shard.config import DtypeName, ShardConfig
 from inlay_shard.errors import ModelRefused, naming_type
 from inlay_shard.network import Network
 from inlay_shard.plugins import find_adapter, load_plugins
+from inlay_shard.weights import read_weights
 
 SMALL_MODEL_BYTES = 64 << 20
 """Weights below this are computed in float32 on CPU: nothing is gained by less."""
@@ -80,39 +79,12 @@ def load(config: ShardConfig, device: torch.device, report: Report) -> Network:
     stored: Any = model_config.dtype
     dtype = choose_dtype(config.dtype, stored, num_bytes, device)
     with quiet(), weights_progress(report):
-        model = _from_pretrained(loader, model_config, config, dtype, device)
+        model = read_weights(loader, model_config, config, dtype, device)
     model.eval().requires_grad_(False)
     network = Network(model, find_adapter(config.model, config.plugins))
     with naming_type(model_config.model_type):
         _check_code(network)
     return network
-
-
-def _from_pretrained(
-    loader: Any,
-    model_config: PretrainedConfig,
-    config: ShardConfig,
-    dtype: torch.dtype,
-    device: torch.device,
-) -> PreTrainedModel:
-    split: dict[str, Any] = {}
-    if config.num_shards > 1:
-        plan = DistributedConfig(tp_plan="auto", tp_size=config.num_shards)
-        split = {"distributed_config": plan}
-    try:
-        model: Any = loader.from_pretrained(
-            config.model,
-            config=model_config,
-            dtype=dtype,
-            use_safetensors=True,
-            trust_remote_code=False,
-            local_files_only=True,
-            **split,
-        )
-    except (ValueError, OSError, ImportError, KeyError, RuntimeError) as error:
-        raise ModelRefused(f"it cannot be loaded: {error}") from error
-    placed: PreTrainedModel = model if config.num_shards > 1 else model.to(device)
-    return placed
 
 
 def _check_code(network: Network) -> None:

@@ -4,9 +4,9 @@ Embeddings may be wider than the model's hidden states: hidden * (1 + n). What i
 `hidden` is added to the hidden states behind the first n layers, as models with deepstack do it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -22,6 +22,10 @@ from inlay_shard.view import View
 
 _ADDED = "deepstack_visual_embeds"
 """Argument of a text tower: what is added behind its first layers, at the places of images."""
+
+
+LogitsOf: TypeAlias = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
+"""Called with what `Network.logits` is called with, to the same end."""
 
 
 class TowerAnswer(MoeModelOutputWithPast):
@@ -44,6 +48,10 @@ class Network:
         self._added: list[Tensor] = []
         self.view = View.CAUSAL
         """What tokens of a prompt with images see; set at start-up, when it is found out."""
+        self.shortcut: LogitsOf | None = None
+        """Takes the place of the model's own code around its text tower; set at start-up, when it
+        is proven."""
+        self._keeps_hidden = False
         self.adds_behind_layers = _ADDED in names_of(self.text_tower.forward)
         """Whether embeddings may be wider than the hidden states; set once, as code is replaced."""
         self.is_adapted = adapter is not None
@@ -128,6 +136,8 @@ class Network:
         token_ids: int64 (tokens,). position_ids: int64 (axes, tokens). embeddings: (tokens,
         width), instead of those of `token_ids`.
         """
+        if self.shortcut is not None and not self._keeps_hidden:
+            return self.shortcut(token_ids, position_ids, keep, embeddings)
         positions = position_ids if len(position_ids) == 1 else position_ids.unsqueeze(1)
         if embeddings is None:
             return self._call(keep, position_ids=positions, input_ids=token_ids.unsqueeze(0))
@@ -162,9 +172,11 @@ class Network:
             kept.append(output[0][0])
 
         handle = self.text_tower.register_forward_hook(keep)
+        self._keeps_hidden = True
         try:
             yield kept
         finally:
+            self._keeps_hidden = False
             handle.remove()
 
     def head(self, hidden: Tensor) -> Tensor:

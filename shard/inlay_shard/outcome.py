@@ -14,7 +14,9 @@ from inlay_shard.errors import RowFailed
 IMPOSSIBLE = -3.4028234663852886e38
 """Log-probability of what cannot follow: the lowest float32, since JSON has no infinity."""
 
-Part: TypeAlias = Literal["schedule", "encode", "transfer", "forward", "mask", "sample", "deliver"]
+Part: TypeAlias = Literal[
+    "schedule", "encode", "transfer", "forward", "mask", "sample", "deliver", "fill"
+]
 """A part of a step's time, as `StepTimings` names it."""
 
 
@@ -42,6 +44,7 @@ class Outcome:
         # Lists, packed at the end: one call into protobuf for a batch instead of four a row.
         self._sequence_ids: list[int] = []
         self._num_tokens: list[int] = []
+        self._num_forced: list[int] = []
         self._token_ids: list[int] = []
         self._logprobs: list[float] = []
 
@@ -53,11 +56,16 @@ class Outcome:
         self._result.failures.add(sequence_id=sequence_id, kind=failure.kind, message=str(failure))
 
     def produce(
-        self, sequence_id: int, token_ids: Sequence[int], logprobs: Sequence[float]
+        self,
+        sequence_id: int,
+        token_ids: Sequence[int],
+        logprobs: Sequence[float],
+        num_forced: int = 0,
     ) -> None:
-        """A row produced tokens."""
+        """A row produced tokens, and computed the first `num_forced` of them, too."""
         self._sequence_ids.append(sequence_id)
         self._num_tokens.append(len(token_ids))
+        self._num_forced.append(num_forced)
         self._token_ids += token_ids
         self._logprobs += logprobs
 
@@ -67,9 +75,9 @@ class Outcome:
         """The most likely tokens at each position that a row produced, one after the other."""
         self._result.top_tokens.add(sequence_id=sequence_id, token_ids=token_ids, logprobs=logprobs)
 
-    def add_prompt_logprobs(self, sequence_id: int, start: int, logprobs: Sequence[float]) -> None:
-        """Log-probabilities of prompt tokens from position `start` on."""
-        self._result.prompt_logprobs.add(sequence_id=sequence_id, start=start, logprobs=logprobs)
+    def add_prompt_logprobs(self, found: pb.PromptLogprobs) -> None:
+        """Log-probabilities of prompt tokens."""
+        self._result.prompt_logprobs.append(found)
 
     def add_logits(self, sequence_id: int, logits: Tensor) -> None:
         """The model's logits (vocab_size,) at the token that a row chooses."""
@@ -91,8 +99,11 @@ class Outcome:
         try:
             yield
         finally:
-            spent = time.perf_counter_ns() - start
-            self._timings[part] = self._timings.get(part, 0) + spent
+            self.spend(part, time.perf_counter_ns() - start)
+
+    def spend(self, part: Part, nanoseconds: int) -> None:
+        """Add to one of the step's timings."""
+        self._timings[part] = self._timings.get(part, 0) + nanoseconds
 
     def message(self) -> pb.StepResult:
         """All of it."""
@@ -101,6 +112,8 @@ class Outcome:
         result.num_tokens.extend(self._num_tokens)
         result.token_ids.extend(self._token_ids)
         result.logprobs.extend(self._logprobs)
+        if any(self._num_forced):
+            result.num_forced.extend(self._num_forced)
         for part, spent in self._timings.items():
             setattr(result.timings, part, spent)
         return result

@@ -1,7 +1,10 @@
 """From an encoded image file to upright RGB pixels."""
 
 import io
+import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -25,13 +28,29 @@ def read_picture(data: bytes) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             image = Image.open(io.BytesIO(data), formats=FORMATS)
-            image.load()
+            with silence() if image.format == "TIFF" else nullcontext():
+                image.load()
             return to_rgb(ImageOps.exif_transpose(image))
     except MemoryError as error:
         raise PreparationRefused("the image is too large to decode") from error
     except Exception as error:
         words = "truncated" if "truncated" in str(error) else "damaged"
         raise PreparationRefused(f"the image cannot be decoded: it is {words}") from error
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """Within, what this process writes to standard error is lost, whoever writes it: libtiff says
+    there what it thinks of a file, in lines that any client can cause."""
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

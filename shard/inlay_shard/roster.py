@@ -154,7 +154,8 @@ class Roster:
         for sequence_id, num_tokens in zip(self._row_ids, counts, strict=True):
             if (sequence := self._sequences.get(sequence_id)) is None:
                 continue
-            row = Row(sequence, sequence.num_computed, sequence.num_computed + num_tokens)
+            end = sequence.num_computed + num_tokens + sequence.num_forced
+            row = Row(sequence, sequence.num_computed, end)
             if reason := self._wrong(row):
                 outcome.fail(sequence_id, RowFailed(pb.RowFailure.KIND_INTERNAL, reason))
                 self.forget(sequence_id)

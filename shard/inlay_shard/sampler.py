@@ -1,11 +1,11 @@
 """Choosing the next token of every row of a batch from its logits.
 
-In this order: watermark, penalties (repetition, frequency, presence), logit bias, grammar mask,
-temperature, top_k, top_p, typical_p, choice. Reported log-probabilities are those of the model,
-before all of it.
+In this order: watermark, penalties (repetition, frequency, presence), logit bias, exclusions,
+grammar mask, min_p, temperature, top_k, top_p, typical_p, choice. Reported log-probabilities are
+those of the model, before all of it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 from inlay_kernels import Kernels
 from inlay_proto import generate_pb2 as pb
 from inlay_shard.controls import Draws, SamplingRow
+from inlay_shard.exclusions import forbid, leave_out_unlikely
 from inlay_shard.penalties import PenaltyState, add_biases, penalise
 from inlay_shard.randomness import uniforms
 from inlay_shard.watermark import favour_green
@@ -80,14 +81,14 @@ class Sampler:
             token_ids[masked], is_possible[masked] = found
         if steered:
             token_ids[steered], is_possible[steered] = self._steer(logits, rows, steered, masks)
-        logprobs = logits.gather(1, token_ids.unsqueeze(1)).squeeze(1).float() - normaliser
-        top_token_ids, top_logprobs = _top_tokens(logits, normaliser, rows)
-        return Choice(
-            token_ids=token_ids,
-            logprobs=logprobs.masked_fill_(~is_possible, float("nan")),
-            top_token_ids=top_token_ids,
-            top_logprobs=top_logprobs,
-        )
+        choice = _rated(logits, token_ids, normaliser, rows)
+        choice.logprobs.masked_fill_(~is_possible, float("nan"))
+        return choice
+
+    def rate(self, logits: Tensor, token_ids: Sequence[int], rows: Sequence[SamplingRow]) -> Choice:
+        """What the model makes of tokens that are chosen already, one for each row of `logits`."""
+        _, normaliser = self._kernels.argmax_and_logsumexp(logits)
+        return _rated(logits, torch.tensor(token_ids, device=self._device), normaliser, rows)
 
     def warm_up(self, dtype: torch.dtype) -> None:
         """Choose with every control on, so that what is compiled at its first use is ready.
@@ -113,9 +114,10 @@ class Sampler:
         """Tokens of the rows at `places`, and whether each had a token to choose."""
         rows = [all_rows[place] for place in places]
         steered = logits[places].float()
-        _apply_watermark(steered, rows)
-        _apply_penalties(steered, rows)
-        _apply_biases(steered, rows)
+        _change(steered, rows, where=lambda row: row.has_watermark, by=_favour_green)
+        _change(steered, rows, where=lambda row: row.is_penalised, by=_penalise)
+        _change(steered, rows, where=lambda row: row.is_biased, by=_add_biases)
+        _change(steered, rows, where=lambda row: row.has_exclusions, by=forbid)
         if masks is not None:
             self._apply_masks(steered, places, masks)
         best = steered.max(-1)
@@ -136,9 +138,23 @@ class Sampler:
         _put(logits, places, rows)
 
     def _draw(self, logits: Tensor, rows: list[SamplingRow]) -> Tensor:
+        _change(logits, rows, where=lambda row: row.leaves_out_unlikely, by=leave_out_unlikely)
         warping, seeds = self._draws.of(rows)
         numbers = uniforms(seeds, [len(row.output_ids) for row in rows])
         return self._kernels.draw(logits, warping, torch.from_numpy(numbers))
+
+
+def _rated(
+    logits: Tensor, token_ids: Tensor, normaliser: Tensor, rows: Sequence[SamplingRow]
+) -> Choice:
+    logprobs = logits.gather(1, token_ids.unsqueeze(1)).squeeze(1).float() - normaliser
+    top_token_ids, top_logprobs = _top_tokens(logits, normaliser, rows)
+    return Choice(
+        token_ids=token_ids,
+        logprobs=logprobs,
+        top_token_ids=top_token_ids,
+        top_logprobs=top_logprobs,
+    )
 
 
 def logprob_of(logits: Tensor, token_id: int) -> float:
@@ -146,42 +162,41 @@ def logprob_of(logits: Tensor, token_id: int) -> float:
     return float(logits[token_id].float() - logits.float().logsumexp(-1))
 
 
-def _apply_watermark(logits: Tensor, rows: Sequence[SamplingRow]) -> None:
-    places = [place for place, row in enumerate(rows) if row.has_watermark]
-    if not places:
-        return
-    favoured = _at(logits, places)
-    favour_green(favoured, [rows[place].last_token_id for place in places])
-    _put(logits, places, favoured)
+def _change(
+    logits: Tensor,
+    rows: Sequence[SamplingRow],
+    *,
+    where: Callable[[SamplingRow], bool],
+    by: Callable[[Tensor, list[SamplingRow]], None],
+) -> None:
+    """Let the logits of some rows be changed, in place."""
+    places = [place for place, row in enumerate(rows) if where(row)]
+    if places:
+        changed = _at(logits, places)
+        by(changed, [rows[place] for place in places])
+        _put(logits, places, changed)
 
 
-def _apply_penalties(logits: Tensor, rows: Sequence[SamplingRow]) -> None:
-    places = [place for place, row in enumerate(rows) if row.is_penalised]
-    if not places:
-        return
-    penalised = _at(logits, places)
+def _favour_green(logits: Tensor, rows: Sequence[SamplingRow]) -> None:
+    favour_green(logits, [row.last_token_id for row in rows])
+
+
+def _penalise(logits: Tensor, rows: Sequence[SamplingRow]) -> None:
     penalise(
-        penalised,
-        [_penalty_state(rows[place]) for place in places],
-        [rows[place].value("repetition_penalty", 1.0) for place in places],
-        [rows[place].value("frequency_penalty", 0.0) for place in places],
-        [rows[place].value("presence_penalty", 0.0) for place in places],
+        logits,
+        [_penalty_state(row) for row in rows],
+        [row.value("repetition_penalty", 1.0) for row in rows],
+        [row.value("frequency_penalty", 0.0) for row in rows],
+        [row.value("presence_penalty", 0.0) for row in rows],
     )
-    _put(logits, places, penalised)
 
 
-def _apply_biases(logits: Tensor, rows: Sequence[SamplingRow]) -> None:
-    places = [place for place, row in enumerate(rows) if row.is_biased]
-    if not places:
-        return
-    controls = [rows[place].sampling for place in places]
-    biased = _at(logits, places)
+def _add_biases(logits: Tensor, rows: Sequence[SamplingRow]) -> None:
     add_biases(
-        biased,
-        [sampling.biased_token_ids for sampling in controls],
-        [sampling.token_biases for sampling in controls],
+        logits,
+        [row.sampling.biased_token_ids for row in rows],
+        [row.sampling.token_biases for row in rows],
     )
-    _put(logits, places, biased)
 
 
 def _penalty_state(row: SamplingRow) -> PenaltyState:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from inlay_grammars.forced import ForcedTokens
 from inlay_grammars.guard import Guard
 from inlay_grammars.matcher import Matcher
 from inlay_proto import generate_pb2 as pb
@@ -62,7 +63,16 @@ class RunningSequence:
     """Leads the answer to its end in time; only where there is a matcher."""
     has_shortened: bool = False
     """Whether the guard ever changed a token."""
+    forced: ForcedTokens = field(default_factory=ForcedTokens)
+    """Tokens that must follow; only where there is a matcher."""
+    max_forced: int = 0
+    """How many of them a row computes beside those that are asked of it; 0 for none."""
+    num_spare_slots: int = 0
+    """Slots that its blocks have room for behind such a row."""
+    num_forced: int = 0
+    """Tokens at the end that were forced: the next row computes them too, and reports them."""
     wants_prompt_logprobs: bool = False
+    num_prompt_top_tokens: int = 0
     wants_logits: bool = False
     blocks: BlockTable = field(default_factory=BlockTable)
     num_computed: int = 0
@@ -98,7 +108,10 @@ class RunningSequence:
             matcher=matcher,
             guard=guard,
             has_shortened=message.finishing.has_shortened,
+            max_forced=message.forcing.max_tokens,
+            num_spare_slots=message.forcing.num_spare_slots,
             wants_prompt_logprobs=message.prompt_logprobs,
+            num_prompt_top_tokens=message.prompt_top_tokens,
             wants_logits=message.logits,
             num_computed=message.num_cached_tokens,
         )

@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from inlay_kernels.decoder import Decoder, PackedTower, StreamedLinear
-from inlay_shard.attention import PagedLayer, attach, attached
+from inlay_shard.attention import attach, attached
 from inlay_shard.network import Network, TowerAnswer
 from inlay_shard.probe import probe_tokens
 from inlay_shard.recognition import (
@@ -90,12 +92,24 @@ class FusedTower:
         position_ids: (1, tokens), or (axes, 1, tokens).
         """
         if inputs_embeds is None:
-            inputs_embeds = self._tower.embed_tokens(input_ids)
-        layers: list[Any] = [attached(module) for module in self._modules]
-        decoder = self._decoder_over(layers)
-        cosines, sines = self._rotation(position_ids.flatten(0, -2))
-        hidden = decoder(inputs_embeds[0], layers[0].current.batch, cosines, sines)
+            inputs_embeds = self.embed(input_ids)
+        hidden = self.hidden(inputs_embeds[0], position_ids.flatten(0, -2))
         return TowerAnswer(last_hidden_state=hidden.unsqueeze(0))
+
+    def embed(self, token_ids: Tensor | None) -> Tensor:
+        """Embeddings (…, hidden_size) of tokens (…,)."""
+        embeddings: Tensor = self._tower.embed_tokens(token_ids)
+        return embeddings
+
+    def hidden(self, embeddings: Tensor, position_ids: Tensor) -> Tensor:
+        """Last hidden states (tokens, hidden_size) of embeddings of the same shape.
+
+        position_ids: (axes, tokens).
+        """
+        first: Any = attached(self._modules[0])
+        decoder = self._decoder_over(first.key_cache)
+        cosines, sines = self._rotation(position_ids)
+        return decoder(embeddings, first.current.batch, cosines, sines)
 
     def agrees(self, reference: Tensor, ours: Tensor) -> bool:
         """Whether its logits (tokens, vocab_size) are the reference, but for noise."""
@@ -113,20 +127,27 @@ class FusedTower:
             for linear, weight in zip(linears(layer), weights, strict=True):
                 linear.weight = nn.Parameter(weight, requires_grad=False)
 
-    def _decoder_over(self, layers: Sequence[PagedLayer]) -> Decoder:
-        """Over the pool that is attached now: at start-up a small one comes first."""
-        if self._decoder is None or self._key_cache is not layers[0].key_cache:
-            self._key_cache = layers[0].key_cache
+    def _decoder_over(self, key_cache: Tensor) -> Decoder:
+        """Over the pool that is attached now: at start-up a small one comes first.
+
+        key_cache: that of the first layer.
+        """
+        if self._decoder is None or self._key_cache is not key_cache:
+            self._key_cache = key_cache
+            layers: list[Any] = [attached(module) for module in self._modules]
             caches = [(layer.key_cache, layer.value_cache) for layer in layers]
             self._decoder = Decoder(self._packed, caches)
         return self._decoder
 
     def _rotation(self, position_ids: Tensor) -> tuple[Tensor, Tensor]:
         """Of positions (axes, tokens): cosines and sines (tokens, rotary_size)."""
-        if self._table is None or len(position_ids) > 1 or position_ids.max() >= _TABLE_POSITIONS:
+        if self._table is None or len(position_ids) > 1:
+            return rotation(self._tower, position_ids)
+        positions = position_ids[0].numpy()
+        if positions.max() >= _TABLE_POSITIONS:
             return rotation(self._tower, position_ids)
         cosines, sines = self._table
-        return cosines[position_ids[0]], sines[position_ids[0]]
+        return torch.from_numpy(cosines[positions]), torch.from_numpy(sines[positions])
 
 
 @torch.inference_mode()
@@ -185,8 +206,9 @@ def _calls(network: Network, modules: Sequence[nn.Module]) -> list[Call]:
     return calls
 
 
-def _rotation_table(tower: Any) -> tuple[Tensor, Tensor] | None:
+def _rotation_table(tower: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
     """Cosines and sines (positions, rotary_size); None where they may depend on other things."""
     if getattr(tower.rotary_emb, "rope_type", None) not in _FIXED_ROTATIONS:
         return None
-    return rotation(tower, torch.arange(_TABLE_POSITIONS).unsqueeze(0))
+    cosines, sines = rotation(tower, torch.arange(_TABLE_POSITIONS).unsqueeze(0))
+    return cosines.float().numpy(), sines.float().numpy()

@@ -172,12 +172,16 @@ class Running:
 class Driver:
     """Runs sequences to their ends, in steps like those of a router."""
 
-    def __init__(self, shard: Runs, *, seed: int = 0, chunk: int = 1 << 20) -> None:
-        """chunk: tokens of a prefill row at most. Blocks are given out in a random order."""
+    def __init__(
+        self, shard: Runs, *, seed: int = 0, chunk: int = 1 << 20, num_ahead: int = 0
+    ) -> None:
+        """chunk: tokens of a prefill row at most. num_ahead: slots given out before they are
+        needed. Blocks are given out in a random order."""
         self.shard = shard
         self.sequences: dict[int, Running] = {}
         self.results: list[pb.StepResult] = []
         self._chunk = chunk
+        self._num_ahead = num_ahead
         self._random = random.Random(seed)
         self._free = list(range(shard.facts.num_blocks))
         self._random.shuffle(self._free)
@@ -255,7 +259,7 @@ class Driver:
         if self.shard.facts.bidirectional_images:
             end = running.behind_image(end)
         num_tokens = end - running.num_computed
-        num_blocks = -(-(running.num_computed + num_tokens) // BLOCK_SIZE)
+        num_blocks = -(-(running.num_computed + num_tokens + self._num_ahead) // BLOCK_SIZE)
         new = [self._free.pop() for _ in range(num_blocks - len(running.block_ids))]
         grown += new
         if grown:
@@ -272,6 +276,8 @@ class Driver:
             running.output_ids += result.token_ids[offset : offset + count]
             running.logprobs += result.logprobs[offset : offset + count]
             offset += count
+        for sequence_id, num_forced in zip(result.sequence_ids, result.num_forced, strict=False):
+            self.sequences[sequence_id].num_computed += num_forced
         for top in result.top_tokens:
             pairs = zip(top.token_ids, top.logprobs, strict=True)
             self.sequences[top.sequence_id].top_tokens += pairs

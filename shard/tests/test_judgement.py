@@ -46,7 +46,8 @@ def test_other_ranks_read_what_rank_0_wrote() -> None:
         Judgement((30,), Fate.GOES_ON),
         Judgement((31, 1), Fate.ENDS_BY_EOS),
         Judgement((), Fate.FAILS),
+        Judgement((30,), Fate.GOES_ON, forced_ids=(32, 33, 34)),
     ]
-    table = to_table(judgements)
-    assert table.shape == (3, 4)
+    table = to_table(judgements, 3)
+    assert table.shape == (4, 8)
     assert from_table(table) == judgements

@@ -1,6 +1,7 @@
 """Images as clients send them, and the RGB pixels that the processor sees."""
 
 import io
+import os
 
 import numpy as np
 import pytest
@@ -134,3 +135,13 @@ def test_a_file_that_ends_too_soon_is_refused(kind: str, share: float) -> None:
     data = buffer.getvalue()
     with pytest.raises(PreparationRefused, match="the image cannot be decoded"):
         read_picture(data[: int(len(data) * share)])
+
+
+def test_libtiff_says_nothing_to_standard_error(capfd: pytest.CaptureFixture[str]) -> None:
+    image = Image.effect_noise((64, 64), 80)
+    data = bytearray(encoded(image, "TIFF", compression="tiff_adobe_deflate"))
+    data[40:400] = bytes(360)
+    with pytest.raises(PreparationRefused, match="the image cannot be decoded"):
+        read_picture(bytes(data))
+    os.write(2, b"heard again")
+    assert capfd.readouterr().err == "heard again"

@@ -1,10 +1,10 @@
 """Plugins: where they are found, what they give, and what is said when they fail."""
 
-import importlib.metadata
+import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -69,15 +69,32 @@ def test_each_is_called_once(tmp_path: Path) -> None:
     assert sys.modules["toy_once"].CALLS == [1]
 
 
+def install(package: str, code: str, into: Path) -> None:
+    """A package of one module and one entry point, by pip and without network."""
+    wheel, about = into.parent / f"{package}-1.0-py3-none-any.whl", f"{package}-1.0.dist-info"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr(f"{package}.py", code)
+        archive.writestr(
+            f"{about}/METADATA", f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0"
+        )
+        archive.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any")
+        archive.writestr(f"{about}/RECORD", "")
+        points = f"[{plugins.GROUP}]\ntoy = {package}:register\n"
+        archive.writestr(f"{about}/entry_points.txt", points)
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps"]
+    subprocess.run([*pip, f"--target={into}", wheel], check=True, capture_output=True)
+
+
 def test_installed_plugins_need_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    name = write(tmp_path, "toy_installed")
-    point = importlib.metadata.EntryPoint("toy", f"{name}:register", plugins.GROUP)
-
-    def entry_points(**named: Any) -> list[importlib.metadata.EntryPoint]:
-        return [point] if named == {"group": "inlay.models"} else []
-
-    monkeypatch.setattr(plugins, "entry_points", entry_points)
+    site = tmp_path / "site"
+    install("toy_installed", ADAPTER, site)
+    assert load_plugins() == {}
+    for cached in (load_plugins, plugins._installed):
+        cached.cache_clear()
+    monkeypatch.syspath_prepend(site)
     assert load_plugins().keys() == {"toy"}
+    assert load_plugins((write(tmp_path, "toy_text", "register = dict"),)).keys() == {"toy"}
+    assert sys.modules["toy_installed"].CALLS == [1]
 
 
 def test_a_model_that_follows_the_conventions_needs_no_adapter(tmp_path: Path) -> None:

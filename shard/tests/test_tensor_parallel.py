@@ -15,7 +15,7 @@ from inlay_shard.recipe import Piece
 
 
 def test_two_ranks_equal_generate(tmp_path: Path) -> None:
-    """Text and images, greedy, a grammar and an early end, in one batch."""
+    """Text and images, greedy, a grammar, an early end and forced tokens, in one batch."""
     folder = make_tiny("idefics3", tmp_path / "model")
     reference = Reference(folder, takes_images=True)
     texts = [[40, 50, 60], list(range(20, 55)), [99]]
@@ -29,6 +29,7 @@ def test_two_ranks_equal_generate(tmp_path: Path) -> None:
         grammar = pb.Grammar(kind=pb.Grammar.KIND_REGEX, value="[ab]{3}")
         constrained = driver.add([44, 45], grammar=grammar)
         hurried = _hurried(driver)
+        forced, chosen = _forced(driver, pb.Forcing(max_tokens=8)), _forced(driver, None)
         refused = driver.add([44, 45], features_key=b"unknown")
         driver.run()
         shard.close()
@@ -37,6 +38,8 @@ def test_two_ranks_equal_generate(tmp_path: Path) -> None:
     assert _is_complete(constrained)
     assert hurried.ending == pb.END_REASON_EOS_TOKEN
     assert hurried.has_shortened
+    assert forced.output_ids == chosen.output_ids
+    assert sum(sum(result.num_forced) for result in driver.results) > 20
     assert refused.failure is not None
     assert refused.failure.kind == pb.RowFailure.KIND_FEATURES_MISSING
 
@@ -51,6 +54,12 @@ def _hurried(driver: Driver) -> Running:
         finishing=pb.Finishing(first_plan=plan),
         sampling=pb.Sampling(biased_token_ids=plan[-1:], token_biases=[-100.0]),
     )
+
+
+def _forced(driver: Driver, forcing: pb.Forcing | None) -> Running:
+    """An answer that the grammar leaves hardly a choice."""
+    grammar = pb.Grammar(kind=pb.Grammar.KIND_REGEX, value="(forced tokens [ab]){2}")
+    return driver.add([44, 45], 60, grammar=grammar, forcing=forcing)
 
 
 def _is_complete(running: Running) -> bool:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from driver import Driver, Reference, Shard, picture, start_shard
 from tiny_models import make_tiny
+from tokenizers import Tokenizer
 
 from inlay_proto import generate_pb2 as pb
 from inlay_shard.recipe import Piece
@@ -26,6 +27,12 @@ def placeholder(shard: Shard) -> int:
     token_id = shard.ready.network.image_token_id
     assert token_id is not None
     return token_id
+
+
+def test_the_router_is_told_what_stands_for_images(shard: Shard) -> None:
+    tokenizer = Tokenizer.from_str(shard.facts.tokenizer_json)
+    told = [tokenizer.token_to_id(token) for token in shard.facts.placeholders]
+    assert placeholder(shard) in told
 
 
 def test_a_placeholder_without_an_image_is_a_token_like_others(shard: Shard, folder: Path) -> None:

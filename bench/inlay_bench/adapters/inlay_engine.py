@@ -31,35 +31,18 @@ class Plan:
     rows: dict[int, int]
 
 
-class InlayEngine:
-    """An engine on its step thread; two steps are under way, as behind the router."""
+class SteppedEngine:
+    """Hands steps to a thread that runs an engine; two are under way, as behind the router.
 
-    def __init__(self, load: Load) -> None:
-        torch.set_num_threads(load.num_threads)
-        self._config = ShardConfig(
-            model=load.folder,
-            model_id="bench",
-            address="",
-            dtype=load.dtype,  # type: ignore[arg-type]  # one of the names that it lists
-            num_threads=load.num_threads,
-            block_size=BLOCK_SIZE,
-            num_blocks=load.num_cache_tokens // BLOCK_SIZE,
-        )
+    Nobody else may hand it steps meanwhile.
+    """
+
+    def __init__(self, thread: StepThread, first_id: int = 1) -> None:
+        """Sequences are named from `first_id` on."""
+        self._thread = thread
         self._results: queue.SimpleQueue[pb.StepResult | BaseException] = queue.SimpleQueue()
-        self._thread = StepThread(self._load, self._results.put)
-        self._is_loaded = threading.Event()
         self._step_id = 0
-        self._last_id = 0
-        self._thread.start()
-        while not self._is_loaded.wait(0.1):
-            if not self._results.empty():
-                self._receive()
-
-    def _load(self) -> Engine:
-        torch.set_num_threads(self._config.num_threads or 1)
-        ready = start(self._config, FeatureCache(), lambda: False, print)
-        self._is_loaded.set()
-        return ready.engine
+        self._last_id = first_id - 1
 
     def generate(self, prompts: Sequence[Prompt], num_new_tokens: int) -> list[Stream]:
         """See Engine; blocks for prompt and answer are given at once."""
@@ -107,6 +90,34 @@ class InlayEngine:
 
     def close(self) -> None:
         """See Engine."""
+
+
+class InlayEngine(SteppedEngine):
+    """An engine of its own, loaded for this."""
+
+    def __init__(self, load: Load) -> None:
+        torch.set_num_threads(load.num_threads)
+        self._config = ShardConfig(
+            model=load.folder,
+            model_id="bench",
+            address="",
+            dtype=load.dtype,  # type: ignore[arg-type]  # one of the names that it lists
+            num_threads=load.num_threads,
+            block_size=BLOCK_SIZE,
+            num_blocks=load.num_cache_tokens // BLOCK_SIZE,
+        )
+        self._is_loaded = threading.Event()
+        super().__init__(StepThread(self._load, lambda failure: self._results.put(failure)))
+        self._thread.start()
+        while not self._is_loaded.wait(0.1):
+            if not self._results.empty():
+                self._receive()
+
+    def _load(self) -> Engine:
+        torch.set_num_threads(self._config.num_threads or 1)
+        ready = start(self._config, FeatureCache(), lambda: False, print)
+        self._is_loaded.set()
+        return ready.engine
 
 
 def plans(lengths: dict[int, int], num_new_tokens: int) -> Iterator[Plan]:

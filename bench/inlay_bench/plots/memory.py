@@ -31,7 +31,7 @@ def draw(result: SoakResult, path: Path) -> None:
         memory.set_ylim(bottom=0)
         memory.set_xlabel("minutes")
         memory.set_ylabel("resident memory, MiB")
-        memory.legend(fontsize=7)
+        memory.legend(fontsize=7, loc="center right")
         requests.plot(
             [sample.seconds / 60 for sample in result.samples],
             [sample.num_requests for sample in result.samples],

@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +14,11 @@ from tokenizers import Tokenizer
 from inlay_bench.options import count, counts
 from inlay_bench.peers.models import MODELS, model_in_form
 from inlay_bench.peers.workload import Words, decode_rate
+from inlay_bench.rounds import in_turn, rounds
 from inlay_bench.saved import describe_machine, now
+from inlay_bench.scrape import scrape
 from inlay_bench.server_side import ServerSide, start_server
+from inlay_bench.serving.mask_times import MaskTimes, mask_times
 from inlay_bench.serving.running_stream import run_together
 from inlay_bench.serving.verb import run_bench
 
@@ -62,6 +64,8 @@ class GrammarPoint(msgspec.Struct, frozen=True, kw_only=True):
     free: list[float]
     held: list[float]
     """With the schema."""
+    masks: list[MaskTimes] = []
+    """Of the rounds with the schema."""
 
     @property
     def ratio(self) -> float:
@@ -80,7 +84,6 @@ class GrammarResult(msgspec.Struct, frozen=True, kw_only=True):
 
 async def measure(options: GrammarOptions) -> GrammarResult:
     """Rounds with and without in turn, until the time is spent. Raises BenchFailed."""
-    deadline = time.monotonic() + 60 * options.minutes
     folder = model_in_form(MODELS["smol"], "safetensors", options.folder)
     words = Words(Tokenizer.from_file(str(folder / "tokenizer.json")))
     log = options.folder / "grammar-server.log"
@@ -89,15 +92,10 @@ async def measure(options: GrammarOptions) -> GrammarResult:
         for point in points:
             for is_held in (False, True):
                 await rate(server, words, point, "warm-up", is_held, NUM_WARM_UP_TOKENS)
-        longest = 0.0
-        for index in range(options.num_rounds):
-            began = time.monotonic()
-            if index and began + longest > deadline:
-                break
+        for index in rounds(options.num_rounds, options.minutes):
             for point in points:
                 await run_pair(server, words, point, index)
                 print(f"round {index + 1}: {describe(point)}", file=sys.stderr, flush=True)
-            longest = max(longest, time.monotonic() - began)
     return GrammarResult(
         when=now(), machine=describe_machine(), num_threads=options.num_threads, points=points
     )
@@ -105,9 +103,12 @@ async def measure(options: GrammarOptions) -> GrammarResult:
 
 async def run_pair(server: ServerSide, words: Words, point: GrammarPoint, index: int) -> None:
     """With and without, who comes first in turn. Raises BenchFailed."""
-    for is_held in (False, True) if index % 2 == 0 else (True, False):
+    for is_held in in_turn(index):
+        before = await scrape(server.host, server.port)
         reached = await rate(server, words, point, f"round {index}", is_held, NUM_NEW_TOKENS)
         (point.held if is_held else point.free).append(reached)
+        if is_held:
+            point.masks.append(mask_times(before, await scrape(server.host, server.port)))
 
 
 async def rate(
@@ -130,9 +131,19 @@ async def rate(
 def describe(point: GrammarPoint) -> str:
     """What is known so far in a few words."""
     free, held = median(point.free), median(point.held)
-    return (
+    words = (
         f"{point.num_streams:2} streams: {held:.1f} tokens/s with the schema, {free:.1f} without:"
         f" {point.ratio:.3f}"
+    )
+    if not point.masks:
+        return words
+    filling, waiting, hidden = (
+        median(values)
+        for values in zip(*((e.filling, e.waiting, e.hidden) for e in point.masks), strict=True)
+    )
+    return (
+        f"{words}; masks take {filling:.0f} µs a step, of which it waits {waiting:.0f}:"
+        f" {hidden:.0%} are hidden"
     )
 
 

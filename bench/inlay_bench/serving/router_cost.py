@@ -22,7 +22,6 @@ NUM_GROWTH_STREAMS = 2
 MAX_TOKENS = 100_000
 MARKS = (100, 300, 1000, 3000, 10_000, 30_000, 100_000)
 """Answer lengths between which the cost is told."""
-POLL_SECONDS = 0.002
 
 
 class EventCost(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,9 +106,8 @@ async def run_streams(
         ]
         streams = [await stack.enter_async_context(each) for each in opening]
         for mark in marks[len(samples) :]:
-            while min(stream.num_events for stream in streams) < mark:
-                await asyncio.sleep(POLL_SECONDS)
-                streams[0].check_open(mark)
+            for stream in streams:
+                await stream.wait_for(mark)
             num_events = sum(stream.num_events for stream in streams)
             samples.append(sample(router, loop.time(), num_events))
     return samples

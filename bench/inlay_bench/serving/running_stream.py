@@ -8,7 +8,6 @@ from inlay_bench.adapters.stream import Stream
 from inlay_bench.batch import BenchFailed
 from inlay_bench.stream_client import Receiver, StreamFailed, encode_request, read_token_ids
 
-POLL_SECONDS = 0.005
 PATIENCE_SECONDS = 120.0
 MAX_HEAD_START = 160
 """Tokens that the first stream may be ahead of the last."""
@@ -43,13 +42,12 @@ class RunningStream:
         """Until so many events came. Raises BenchFailed when the stream ends or stands still."""
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
-                while self.num_events < num_events:
-                    self.check_open(num_events)
-                    await asyncio.sleep(POLL_SECONDS)
+                await self._receiver.until(num_events)
         except TimeoutError:
             raise BenchFailed(
                 f"{num_events} events did not come within {PATIENCE_SECONDS:.0f} s"
             ) from None
+        self.check_open(num_events)
 
     def gaps(self, start: float, end: float) -> list[float]:
         """Seconds from one event to the next, for those that came in (start, end]."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from inlay_bench.processes import child_environment, stop
 from inlay_bench.server_side import ready_address
+from inlay_proto.grpc_settings import GRPC_SETTINGS
 
 
 class RouterProcess:
@@ -40,10 +41,11 @@ async def start_router(
     """
     with tempfile.TemporaryDirectory(prefix="inlay-bench-") as folder, log.open("wb") as log_file:
         address = f"unix:{folder}/shard.sock"
+        environment = {**child_environment(1), **GRPC_SETTINGS}  # as from the launcher
         shard = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "inlay_bench.serving.scripted_shard", "--address", address),
             *("--num-blocks", str(num_blocks), "--step-seconds", str(step_seconds)),
-            env=child_environment(1),
+            env=environment,
         )
         try:
             router = await asyncio.create_subprocess_exec(
@@ -51,7 +53,7 @@ async def start_router(
                 *("--shard-address", address, "--disable-grammar-support"),
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log_file,
-                env=child_environment(1),
+                env=environment,
             )
             try:
                 host, port = await ready_address(router, log)

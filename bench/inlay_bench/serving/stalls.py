@@ -15,6 +15,7 @@ from tokenizers import Tokenizer
 from inlay_bench.options import count
 from inlay_bench.peers.models import MODELS, model_in_form
 from inlay_bench.peers.workload import Words
+from inlay_bench.rounds import rounds
 from inlay_bench.saved import describe_machine, now
 from inlay_bench.server_side import ServerSide, start_server
 from inlay_bench.serving.large_picture import draw_large_picture, markdown
@@ -101,7 +102,6 @@ def long_prompts(words: Words, random: Random) -> list[str]:
 
 async def measure(options: StallOptions) -> StallsResult:
     """Rounds until the time is spent. Raises BenchFailed."""
-    deadline = time.monotonic() + 60 * options.minutes
     folder = model_in_form(MODELS["smolvlm"], "safetensors", options.folder)
     words = Words(Tokenizer.from_file(str(folder / "tokenizer.json")))
     log = options.folder / "stalls-server.log"
@@ -109,13 +109,8 @@ async def measure(options: StallOptions) -> StallsResult:
         warm_up = Stalls(server, words)
         await warm_up.run_round(-1)
         stalls = Stalls(server, words)
-        longest = 0.0
-        for index in range(options.num_rounds):
-            began = time.monotonic()
-            if index and began + longest > deadline:
-                break
+        for index in rounds(options.num_rounds, options.minutes):
             await stalls.run_round(index)
-            longest = max(longest, time.monotonic() - began)
             print(f"round {index + 1}: {describe(stalls)}", file=sys.stderr, flush=True)
     return StallsResult(
         when=now(),

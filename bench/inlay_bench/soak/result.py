@@ -2,7 +2,7 @@
 
 import msgspec
 
-from inlay_bench.soak.watch import Sample, growth
+from inlay_bench.soak.watch import Sample, slope
 
 
 class SoakResult(msgspec.Struct, frozen=True):
@@ -28,13 +28,13 @@ def page(result: SoakResult) -> str:
         f"{result.minutes:.1f} minutes, {result.num_clients} clients,"
         f" {sum(result.counts.values())} requests: {counts}",
         *(f"  failed: {words}" for words in result.failures[:5]),
-        "resident memory, MiB: at the first look, at the last, growth from the second third of"
-        " the time to the last",
+        "resident memory, MiB: at the first look, at the last, and its slope over the later half"
+        " of the time, MiB a minute",
     ]
     for role in result.samples[-1].held:
         sizes = [s.held[role].resident_bytes / 2**20 for s in result.samples if role in s.held]
-        change = growth(result.samples, role)
-        words = "" if change is None else f"{change:+9.1f}"
-        lines.append(f"  {role:15} {sizes[0]:9.1f} {sizes[-1]:9.1f} {words}")
+        change = slope(result.samples, role)
+        words = "" if change is None else f"{change:+9.2f}"
+        lines.append(f"  {role:17} {sizes[0]:9.1f} {sizes[-1]:9.1f} {words}")
     lines += [f"LEFT BEHIND: {leak}" for leak in result.leaks] or ["nothing was left behind"]
     return "\n".join(lines)

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import re
 import sys
 import tempfile
 from collections.abc import AsyncIterator
@@ -13,6 +12,7 @@ import psutil
 
 from inlay_bench.batch import BenchFailed
 from inlay_bench.processes import child_environment, stop
+from inlay_bench.scrape import scrape
 from inlay_bench.server_side import ready_address
 
 _PLUGIN = Path(__file__).parent / "ledger_plugin.py"
@@ -22,8 +22,9 @@ _LIMITS = {
     "--max-queue-tokens": 4096,
     "--image-cache-bytes": 16 << 20,
     "--num-blocks": 512,
+    "--grammar-timeout": 60,
 }
-_GAUGE = re.compile(r"^(\w+) ([0-9.e+-]+)$", re.MULTILINE)
+"""The last one is long: a busy machine is no failure."""
 _LEDGER_SECONDS = 30.0
 
 
@@ -38,11 +39,7 @@ class SoakedServer:
 
     async def metrics(self) -> dict[str, float]:
         """The gauges and counters of `/metrics` that have no labels."""
-        reader, writer = await asyncio.open_connection(self.host, self.port)
-        writer.write(b"GET /metrics HTTP/1.1\r\nhost: soak\r\nconnection: close\r\n\r\n")
-        page = (await reader.read()).decode()
-        writer.close()
-        return {name: float(value) for name, value in _GAUGE.findall(page)}
+        return await scrape(self.host, self.port)
 
     def ask_for_ledger(self) -> None:
         """Let the shard write what it holds after its next step."""

@@ -1,6 +1,7 @@
 """What the processes of a server hold, and how that changes."""
 
 from collections import defaultdict
+from statistics import linear_regression
 
 import msgspec
 import psutil
@@ -13,6 +14,8 @@ _ROLES = {
     "inlay_grammars.worker": "compile worker",
 }
 """A word of the command line, and what the process is."""
+_FORKS = {"compile worker": "grammars on trial"}
+"""Processes that one of the first kind forks: their memory is its own, counted once more."""
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -37,13 +40,17 @@ class Sample(msgspec.Struct, frozen=True):
 def look(launcher: psutil.Process) -> dict[str, Held]:
     """What a server holds now; processes that end meanwhile are left out."""
     totals: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
+    roles: dict[int, str] = {}
     for process in (launcher, *launcher.children(recursive=True)):
         try:
             role = _role(process.cmdline())
+            if role is not None and roles.get(process.ppid()) == role:
+                role = _FORKS.get(role, role)
             own = (process.memory_info().rss, process.num_fds(), process.num_threads())
         except psutil.NoSuchProcess:
             continue
         if role is not None:
+            roles[process.pid] = role
             totals[role] = [sum(pair) for pair in zip(totals[role], own, strict=True)]
     return {role: Held(*numbers) for role, numbers in totals.items()}
 
@@ -55,10 +62,11 @@ def _role(command: list[str]) -> str | None:
     return None
 
 
-def growth(samples: list[Sample], role: str) -> float | None:
-    """MiB by which the last third of samples holds more than the second, on average."""
-    sizes = [s.held[role].resident_bytes / 2**20 for s in samples if role in s.held]
-    third = len(sizes) // 3
-    if not third:
+def slope(samples: list[Sample], role: str) -> float | None:
+    """MiB a minute of the line nearest to the later half of samples, by least squares."""
+    behind = [sample for sample in samples[len(samples) // 2 :] if role in sample.held]
+    if len(behind) < 2:
         return None
-    return sum(sizes[-third:]) / third - sum(sizes[third : 2 * third]) / third
+    minutes = [sample.seconds / 60 for sample in behind]
+    sizes = [sample.held[role].resident_bytes / 2**20 for sample in behind]
+    return linear_regression(minutes, sizes).slope

@@ -4,7 +4,6 @@ import hashlib
 import itertools
 import secrets
 from collections.abc import Mapping, Sequence
-from types import TracebackType
 from typing import Any, Self, TypeAlias
 
 from inlay.llm.arguments import engine_options, refuse
@@ -195,12 +194,7 @@ class LLM:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _run(

@@ -1,11 +1,12 @@
 """What came of a prompt, with vLLM's names."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from inlay.llm.sampling_params import SamplingParams
 from inlay.offline.result import Result
 from inlay_router.bodies import Generated
-from inlay_router.request import FinishReason, Token
+from inlay_router.request import FinishReason, Token, TopToken
 from inlay_router.text.tokenizer import Tokenizer
 
 
@@ -113,15 +114,18 @@ def _text(answer: Generated, params: SamplingParams, stop_reason: int | str | No
 
 
 def _logprobs(token: Token) -> dict[int, Logprob]:
-    """The chosen token first, as vLLM has it."""
-    ranks = {top.token_id: rank for rank, top in enumerate(token.top_tokens, 1)}
-    chosen = Logprob(token.logprob, ranks.get(token.token_id), token.text)
-    others = {
-        top.token_id: Logprob(top.logprob, ranks[top.token_id], top.text)
-        for top in token.top_tokens
-        if top.token_id != token.token_id
-    }
-    return {token.token_id: chosen, **others}
+    return _entries(token.token_id, token.text, token.logprob, token.top_tokens)
+
+
+def _entries(
+    token_id: int, text: str, logprob: float, likeliest: Sequence[TopToken]
+) -> dict[int, Logprob]:
+    """One token first, as vLLM has it, and the likeliest at its place."""
+    ranks = {top.token_id: rank for rank, top in enumerate(likeliest, 1)}
+    entries = {token_id: Logprob(logprob, ranks.get(token_id), text)}
+    for top in likeliest:
+        entries.setdefault(top.token_id, Logprob(top.logprob, ranks[top.token_id], top.text))
+    return entries
 
 
 def _prompt_logprobs(
@@ -129,10 +133,10 @@ def _prompt_logprobs(
 ) -> list[dict[int, Logprob] | None] | None:
     if params.prompt_logprobs is None:
         return None
-    pairs = zip(
-        result.request.prompt.token_ids, result.answers[0].finish.prompt_logprobs, strict=True
-    )
+    finish = result.answers[0].finish
+    token_ids = result.request.prompt.token_ids
+    places = zip(token_ids, finish.prompt_logprobs, finish.prompt_top_tokens, strict=True)
     return [
-        None if logprob is None else {id_: Logprob(logprob, None, tokenizer.text(id_))}
-        for id_, logprob in pairs
+        None if logprob is None else _entries(id_, tokenizer.text(id_), logprob, likeliest)
+        for id_, logprob, likeliest in places
     ]

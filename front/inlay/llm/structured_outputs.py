@@ -20,6 +20,8 @@ class StructuredOutputsParams:
     regex: str | None = None
     choice: Sequence[str] | None = None
     """Texts to choose from."""
+    grammar: str | None = None
+    """A context-free grammar in GBNF or Lark."""
     json_object: bool | None = None
     """Any JSON object."""
 
@@ -35,8 +37,14 @@ class StructuredOutputsParams:
             return answer_grammar.regex(self.regex)
         if self.choice is not None:
             return answer_grammar.choice(self.choice)
+        if self.grammar is not None:
+            return answer_grammar.context_free(self.grammar)
         if isinstance(self.json, str):
             return answer_grammar.schema(self.json)
         if self.json is not None:
             return answer_grammar.grammar_body(self.json)
         return answer_grammar.schema(json.dumps(_ANY_OBJECT))
+
+
+GuidedDecodingParams = StructuredOutputsParams
+"""As vLLM called it before, given as `guided_decoding`."""

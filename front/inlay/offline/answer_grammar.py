@@ -1,4 +1,4 @@
-"""What a program may hold an answer to: a schema, a class, a type, a regex, a choice."""
+"""What a program may hold an answer to: a schema, a class, a type, a regex, a choice, a grammar."""
 
 import json
 import re
@@ -14,8 +14,6 @@ AnswerGrammar: TypeAlias = Mapping[str, Any] | str | type | re.Pattern[str] | Se
 """A JSON schema as a dict, or as text that begins with `{`; a regex as any other text, or compiled;
 a pydantic model or another type that pydantic can describe; the texts to choose from, as a list or
 as an Enum."""
-
-_META = re.compile(r"[\\.+*?()|\[\]{}^$]")
 
 
 def grammar_body(given: AnswerGrammar) -> GrammarBody:
@@ -48,11 +46,12 @@ def choice(texts: Sequence[str]) -> GrammarBody:
     """One of these texts. Raises ValueError when there are none."""
     if not texts or not all(isinstance(text, str) and text for text in texts):
         raise ValueError(f"a choice must hold texts, none of them empty. Given: {list(texts)!r}")
-    return regex("|".join(f"({_META.sub(_escaped, text)})" for text in texts))
+    return GrammarBody("choice", msgspec.Raw(msgspec.json.encode(list(texts))))
 
 
-def _escaped(found: re.Match[str]) -> str:
-    return "\\" + found.group()
+def context_free(source: str) -> GrammarBody:
+    """A text of the language that a grammar in Lark or GBNF describes."""
+    return GrammarBody("grammar", msgspec.Raw(msgspec.json.encode(source)))
 
 
 def _described(kind: Any) -> dict[str, Any]:

@@ -6,9 +6,9 @@ import time
 import weakref
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from types import TracebackType
 from typing import Self
 
+from inlay.launcher import GaveUp
 from inlay.model_folder import ModelFolder, ModelNotFound, find_model
 from inlay.offline.batch import run_batch
 from inlay.offline.engine_options import EngineOptions
@@ -97,12 +97,7 @@ class OfflineEngine:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
@@ -116,7 +111,7 @@ def _find(options: EngineOptions) -> ModelFolder:
 def _start(life: Life, model: ModelFolder) -> Service:
     try:
         return life.start()
-    except (ModelRefused, ConfigError) as error:
+    except (ModelRefused, ConfigError, GaveUp) as error:
         raise EngineError(f"cannot serve {model.model_id}: {error}") from error
 
 

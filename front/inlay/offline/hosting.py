@@ -14,6 +14,7 @@ from inlay.backoff import RestartPolicy
 from inlay.launcher import Group
 from inlay.model_folder import ModelFolder
 from inlay.offline.engine_options import EngineOptions
+from inlay_proto.grpc_settings import GRPC_SETTINGS
 from inlay_router.config import RouterConfig
 from inlay_router.links.link import Link
 from inlay_shard.config import ShardConfig
@@ -62,7 +63,8 @@ def _embedded(config: ShardConfig) -> "EmbeddedLink":
 @asynccontextmanager
 async def _processes(options: EngineOptions, model: ModelFolder) -> AsyncIterator[Hosted]:
     """Shards as the launcher runs them: one that dies is started again."""
-    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")  # read when gRPC is imported
+    for name, value in GRPC_SETTINGS.items():
+        os.environ.setdefault(name, value)
     from inlay_router.links.remote import RemoteLink
 
     with tempfile.TemporaryDirectory(prefix="inlay-") as folder:

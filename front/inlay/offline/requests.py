@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from inlay.offline.exclusions import Exclusions
 from inlay_proto import generate_pb2 as pb
 from inlay_router.admission import ValidGenerateRequest
 from inlay_router.api.openai import with_choices
@@ -38,6 +39,12 @@ class Controls:
     """Whether the likeliest token is taken, whatever the parameters would do."""
     stop_token_ids: frozenset[int] = frozenset()
     """Tokens that end an answer, beside the model's own."""
+    exclusions: Exclusions = Exclusions()
+    """What an answer may not hold."""
+    num_prompt_top_tokens: int = 0
+    """With `decoder_input_details`: likeliest tokens to report at each place of the prompt."""
+    truncate: int | None = None
+    """Keep this many tokens at the end of a prompt without images; None for all."""
     shortens: bool = True
     """Whether an answer that could grow out of the model's positions, or of the KV pool, ends
     there, instead of being refused."""
@@ -47,21 +54,37 @@ class Controls:
         valid = validate_parameters(self.parameters, service.limits)
         if self.is_greedy:
             valid.sampling.do_sample = False
+        self.exclusions.put_into(valid.sampling, service, self.stop_token_ids)
         return valid
 
     async def admit(self, service: Service, text: str, prompt: Prompt) -> ValidGenerateRequest:
         """For a prompt that has been read. Raises ValidationError."""
         valid = self.valid(service)
+        prompt = self._truncated(prompt)
         if self.shortens and valid.max_new_tokens is not None:
             num_left = service.limits.max_total_tokens - len(prompt.token_ids)
             valid = replace(valid, max_new_tokens=max(1, min(valid.max_new_tokens, num_left)))
         request = await service.admission.admit_prompt(text, valid, prompt)
-        if self.stop_token_ids:
-            generations = (
-                replace(one, stop_token_ids=self.stop_token_ids) for one in request.generations
+        generations = (
+            replace(
+                one,
+                stop_token_ids=self.stop_token_ids,
+                num_prompt_top_tokens=self.num_prompt_top_tokens,
             )
-            request = replace(request, generations=tuple(generations))
+            for one in request.generations
+        )
+        request = replace(request, generations=tuple(generations))
         return with_choices(request, self.num_answers)
+
+    def _truncated(self, prompt: Prompt) -> Prompt:
+        if self.truncate is None or len(prompt.token_ids) <= self.truncate:
+            return prompt
+        if prompt.places:
+            raise ValidationError(
+                f"a prompt with images cannot be truncated to {self.truncate} tokens. "
+                f"Given: {len(prompt.token_ids)}"
+            )
+        return replace(prompt, token_ids=prompt.token_ids[-self.truncate :])
 
 
 @dataclass(frozen=True, kw_only=True)

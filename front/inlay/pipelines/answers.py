@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
+from inlay.pipelines.configs import GenerationConfig
 from inlay.pipelines.response import Response
+from inlay_proto import generate_pb2 as pb
 from inlay_router.api.stop_text import StopTrimmer
 from inlay_router.request import Finish, FinishReason, GenerationRequest, Token
 
@@ -14,23 +16,32 @@ if TYPE_CHECKING:
 class AnswerReader:
     """Reads one answer, at once or piece by piece."""
 
-    def __init__(self, request: GenerationRequest, index: int, vocab_size: int) -> None:
-        """`index` is the place of its prompt in the batch."""
+    def __init__(
+        self,
+        request: GenerationRequest,
+        index: int,
+        facts: pb.ModelFacts,
+        config: GenerationConfig,
+    ) -> None:
+        """`index` is the place of its prompt in the batch; `facts` are those of the model."""
         self._request = request
         self._index = index
-        self._vocab_size = vocab_size
-        self._trimmer = StopTrimmer(request.stop)
+        self._vocab_size = facts.vocab_size
+        self._end_ids = {*facts.eos_token_ids, *request.stop_token_ids}
+        self._skips_special_tokens = config.skip_special_tokens
+        self._trimmer = StopTrimmer(() if config.include_stop_str_in_output else request.stop)
         self._num_tokens = 0
 
     def read(self, items: Sequence[Token | Finish]) -> Response:
         """What came together; the last of an answer is its Finish."""
         tokens = [item for item in items if isinstance(item, Token)]
-        text = self._trimmer.feed("".join(token.text for token in tokens if not token.is_special))
         finish = items[-1] if isinstance(items[-1], Finish) else None
+        has_end = finish is not None and finish.reason is not FinishReason.LENGTH
+        if has_end and tokens and tokens[-1].token_id in self._end_ids:
+            tokens.pop()
+        text = self._trimmer.feed("".join(map(self._shown, tokens)))
         if finish is not None:
             text += self._trimmer.end(is_stopped=finish.reason is FinishReason.STOP_SEQUENCE)
-            if finish.reason is FinishReason.EOS_TOKEN:
-                tokens.pop()
         self._num_tokens += len(tokens)
         return Response(
             text=text,
@@ -43,6 +54,9 @@ class AnswerReader:
             index=self._index,
             cached_tokens=0 if finish is None else finish.num_cached_tokens,
         )
+
+    def _shown(self, token: Token) -> str:
+        return "" if token.is_special and self._skips_special_tokens else token.text
 
     def _logits(self, tokens: Sequence[Token]) -> "Tensor":
         import torch

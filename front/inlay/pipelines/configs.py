@@ -62,12 +62,30 @@ class GenerationConfig:
     """Keep the k likeliest tokens; 0 or None for all."""
     top_p: float | None = None
     """Keep the likeliest tokens up to this probability; 1 or None for all."""
+    min_p: float | None = None
+    """Of a draw: leave out tokens less likely than this share of the likeliest."""
     repetition_penalty: float | None = None
     """More than 1 makes repetitions less likely."""
     random_seed: int | None = None
     """Of the draws; None for a new one each time."""
     stop_words: list[str] | None = None
     """Texts in front of which an answer ends."""
+    stop_token_ids: list[int] | None = None
+    """Tokens that end an answer, beside the model's own, and are no part of it."""
+    bad_words: list[str] | None = None
+    """Texts that an answer does not hold, as the tokenizer writes them."""
+    bad_token_ids: list[int] | None = None
+    """Tokens that an answer does not hold."""
+    min_new_tokens: int | None = None
+    """No end token, and none of `stop_token_ids`, is among the first so many. Not together with
+    `stop_words`."""
+    ignore_eos: bool = False
+    """Whether the model's end tokens are never chosen, so that an answer has `max_new_tokens`."""
+    skip_special_tokens: bool = True
+    """Whether special tokens, such as marks around the places that a model points at, are left out
+    of the text."""
+    include_stop_str_in_output: bool = False
+    """Whether the stop word that ended an answer stands in its text."""
     logprobs: int | None = None
     """How many of the likeliest tokens to report at each position, 1 or more."""
     response_format: dict[str, Any] | None = None
@@ -75,6 +93,8 @@ class GenerationConfig:
     `{"type": "regex_schema", "regex_schema": …}`: what the answer satisfies."""
     output_logits: Literal["generation"] | None = None
     """Whether `Response.logits` are reported."""
+    output_last_hidden_state: None = None
+    """Only None: hidden states stay in the shards."""
 
 
 NUM_NEW_TOKENS = 512

@@ -7,6 +7,7 @@ from typing import Any
 
 from inlay.offline import answer_grammar
 from inlay.offline.errors import RequestRefused
+from inlay.offline.exclusions import Exclusions
 from inlay.offline.requests import Controls
 from inlay.pipelines.configs import NUM_NEW_TOKENS, GenerationConfig
 from inlay_router.schemas import GenerateParameters, GrammarBody
@@ -34,12 +35,25 @@ def controls_of(config: GenerationConfig, stop_words: Sequence[str]) -> Controls
             "`output_logits` must be 'generation': logits of prompts are not kept. "
             f"Given: {config.output_logits!r}"
         )
+    if config.output_last_hidden_state is not None:
+        raise ValueError(
+            "`output_last_hidden_state` must be None: hidden states stay in the shards. "
+            f"Given: {config.output_last_hidden_state!r}"
+        )
     if config.logprobs is not None and config.logprobs < 1:
         raise ValueError(f"`logprobs` must be at least 1. Given: {config.logprobs}")
+    exclusions, grammar = _exclusions(config), _grammar(config.response_format)
+    if exclusions.min_tokens and (stop_words or config.stop_words):
+        raise ValueError("`min_new_tokens` cannot be set together with `stop_words`")
+    if grammar is not None and exclusions.has_more_than_min_p:
+        raise ValueError(
+            "`min_new_tokens`, `ignore_eos`, `bad_words` and `bad_token_ids` cannot be set with a "
+            "`response_format`, which says itself what an answer holds"
+        )
     top_k = config.top_k or None
     top_p = None if config.top_p == 1 else config.top_p
     is_greedy = config.do_sample is False or config.temperature == 0
-    wants_draws = config.do_sample or any((config.temperature, top_k, top_p))
+    wants_draws = config.do_sample or any((config.temperature, top_k, top_p, config.min_p))
     return Controls(
         parameters=GenerateParameters(
             temperature=config.temperature or None,
@@ -51,9 +65,33 @@ def controls_of(config: GenerationConfig, stop_words: Sequence[str]) -> Controls
             stop=[*stop_words, *(config.stop_words or ())],
             seed=config.random_seed,
             top_n_tokens=config.logprobs,
-            grammar=_grammar(config.response_format),
+            grammar=grammar,
         ),
         is_greedy=is_greedy,
+        stop_token_ids=frozenset(config.stop_token_ids or ()),
+        exclusions=exclusions,
+    )
+
+
+def _exclusions(config: GenerationConfig) -> Exclusions:
+    """Raises ValueError."""
+    min_p, min_tokens = config.min_p or 0.0, config.min_new_tokens or 0
+    max_tokens = config.max_new_tokens or NUM_NEW_TOKENS
+    if not 0 <= min_p <= 1:
+        raise ValueError(f"`min_p` must be >= 0 and <= 1. Given: {config.min_p}")
+    if min_tokens and not 0 < min_tokens <= max_tokens:
+        raise ValueError(
+            f"`min_new_tokens` must be >= 0 and <= `max_new_tokens` ({max_tokens}). "
+            f"Given: {min_tokens}"
+        )
+    if any(not word.strip() for word in config.bad_words or ()):
+        raise ValueError("`bad_words` must hold texts, none of them empty")
+    return Exclusions(
+        min_p=min_p,
+        min_tokens=min_tokens,
+        ignores_eos=config.ignore_eos,
+        bad_words=tuple(config.bad_words or ()),
+        bad_token_ids=tuple(config.bad_token_ids or ()),
     )
 
 

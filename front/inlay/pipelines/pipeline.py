@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Generator, Sequence
 from contextlib import closing
-from types import TracebackType
 from typing import Any, Literal, Self, TypeAlias, overload
 
 from inlay.llm.progress import progress
@@ -17,8 +16,9 @@ from inlay.pipelines.chat_templates import BUILTIN, ChatTemplateConfig
 from inlay.pipelines.configs import EngineConfig, GenerationConfig, VisionConfig
 from inlay.pipelines.controls import controls_of, own_names
 from inlay.pipelines.prompts import Conversation, Message, is_batch, read_prompt, read_prompts
-from inlay.pipelines.requests import SideBySide, WithLogits, templated, untemplated
+from inlay.pipelines.requests import Asked, SideBySide, WithLogits, templated, untemplated
 from inlay.pipelines.response import Response, Session
+from inlay.pipelines.surprise import cross_entropy, scored, texts_of
 
 _log = logging.getLogger("inlay.pipeline")
 
@@ -107,10 +107,11 @@ class Pipeline:
         text, or where it holds IMAGE_TOKEN. `do_preprocess=False` leaves the chat template out.
         Raises ValueError for what cannot be served, and inlay.offline.errors.RequestFailed.
         """
-        requests = self._requests(prompts, gen_config, do_preprocess)
-        with own_names(), progress(len(requests), is_shown=use_tqdm) as on_done:
-            results = self.engine.run(requests, on_done)
-        responses = [self._whole(result, index) for index, result in enumerate(results)]
+        asked = self._asked(prompts, gen_config, do_preprocess)
+        with own_names(), progress(len(asked), is_shown=use_tqdm) as on_done:
+            results = self.engine.run([one.request for one in asked], on_done)
+        pairs = zip(results, asked, strict=True)
+        responses = [self._whole(result, i, one.config) for i, (result, one) in enumerate(pairs)]
         return responses if is_batch(prompts) else responses[0]
 
     infer = __call__
@@ -122,7 +123,7 @@ class Pipeline:
 
         To close the generator stops what still runs.
         """
-        return self._stream(self._requests(prompts, gen_config, do_preprocess))
+        return self._stream(self._asked(prompts, gen_config, do_preprocess))
 
     def session(self) -> Session:
         """A conversation that has not begun."""
@@ -162,13 +163,22 @@ class Pipeline:
         session = Session() if session is None else session
         turns = [*session.history, (prompt, "")]
         messages = [message for asked, text in turns for message in _turn(asked, text)]
-        pieces = self._stream(self._requests(messages, gen_config, True))
+        pieces = self._stream(self._asked(messages, gen_config, True))
         turn = _noted(session, prompt, pieces)
         if stream_response:
             return turn
         for _ in turn:
             pass
         return session
+
+    def get_ppl(self, input_ids: Sequence[int] | Sequence[Sequence[int]]) -> list[float]:
+        """How surprising texts are to the model: of each the mean cross-entropy of its tokens but
+        the first, in nats. As in LMDeploy the exponential, the perplexity, is left to the caller.
+
+        Token ids of one text or of several, each at least 2. Raises ValueError.
+        """
+        requests = [scored(text) for text in texts_of(input_ids)]
+        return [cross_entropy(result) for result in self.engine.run(requests)]
 
     def close(self) -> None:
         """End running requests, threads and processes, and let the model go."""
@@ -177,12 +187,7 @@ class Pipeline:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @property
@@ -190,7 +195,7 @@ class Pipeline:
         facts = self.engine.facts
         return bool(facts.chat_template or facts.named_chat_templates)
 
-    def _requests(self, prompts: object, configs: Configs, has_template: bool) -> list[Request]:
+    def _asked(self, prompts: object, configs: Configs, has_template: bool) -> list[Asked]:
         conversations = read_prompts(prompts)
         if configs is None or isinstance(configs, GenerationConfig):
             configs = [configs or GenerationConfig()] * len(conversations)
@@ -200,7 +205,7 @@ class Pipeline:
                 f"Given: {len(configs)}"
             )
         return [
-            self._request(conversation, config, has_template)
+            Asked(self._request(conversation, config, has_template), config)
             for conversation, config in zip(conversations, configs, strict=True)
         ]
 
@@ -215,18 +220,20 @@ class Pipeline:
         )
         return WithLogits(request) if config.output_logits else request
 
-    def _whole(self, result: Result, index: int) -> Response:
+    def _whole(self, result: Result, index: int, config: GenerationConfig) -> Response:
         (generated,) = result.answers
-        reader = AnswerReader(generated.request, index, self.engine.facts.vocab_size)
+        reader = AnswerReader(generated.request, index, self.engine.facts, config)
         return reader.read([*generated.tokens, generated.finish])
 
-    def _stream(self, requests: Sequence[Request]) -> Generator[Response, None, None]:
-        if not requests:
+    def _stream(self, asked: Sequence[Asked]) -> Generator[Response, None, None]:
+        if not asked:
             return
-        with own_names(), self.engine.stream(SideBySide(requests)) as stream:
+        requests = SideBySide([one.request for one in asked])
+        with own_names(), self.engine.stream(requests) as stream:
+            pairs = zip(stream.request.generations, asked, strict=True)
             readers = [
-                AnswerReader(generation, index, self.engine.facts.vocab_size)
-                for index, generation in enumerate(stream.request.generations)
+                AnswerReader(generation, index, self.engine.facts, one.config)
+                for index, (generation, one) in enumerate(pairs)
             ]
             for index, items in stream:
                 yield readers[index].read(items)

@@ -7,12 +7,21 @@ from typing import Any
 import msgspec
 
 from inlay.offline.requests import ChatRequest, Controls, PromptRequest, Request
+from inlay.pipelines.configs import GenerationConfig
 from inlay.pipelines.prompts import Conversation
 from inlay_router.admission import ValidGenerateRequest
 from inlay_router.chat.body import ChatBody
 from inlay_router.markdown import ImagePiece, TextPiece
 from inlay_router.service import Service
 from inlay_router.tasks import together
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A prompt as the engine takes it, and how its answer is to be read."""
+
+    request: Request
+    config: GenerationConfig
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from inlay.terminal.errors import NoTemplate, TerminalError
 from inlay.terminal.pictures import picture_url
 from inlay.terminal.schema_file import read_schema
 from inlay.terminal.source import Pieces, Source
-from inlay.terminal.typed_line import Picture, Text, read_line, unquoted
+from inlay.terminal.typed_line import Picture, Text, read_line, unquoted, unseen_pictures
 
 PROMPT = "> "
 COMMANDS = ("/help", "/image", "/json", "/reset", "/quit")
@@ -114,6 +114,8 @@ class Chat:
             return
         if line.startswith("/") and isinstance(pieces[0], Text):
             raise TerminalError(f"there is no command {line.split()[0]}; /help lists them")
+        for name in unseen_pictures(pieces):
+            self._say(f"(there is no file {name}: it is taken as text)")
         self._conversation.ask([*self._pictures, *pieces])
         texts: list[str] = []
         try:

@@ -1,7 +1,7 @@
 """Finds the pictures in a line as people type it, or as a terminal writes a file dropped on it."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from inlay.terminal import pictures
@@ -48,6 +48,13 @@ def read_line(line: str) -> list[Text | Picture]:
     return pieces
 
 
+def unseen_pictures(pieces: Sequence[Text | Picture]) -> list[str]:
+    """Words that look like files of pictures, and are none here."""
+    words = [word for piece in pieces if isinstance(piece, Text) for word in piece.text.split()]
+    names = (word.rstrip(_PUNCTUATION) for word in words)
+    return [name for name in names if pictures.has_suffix(name)]
+
+
 def unquoted(word: str) -> str:
     """A path as it is meant: without the quotes around it, or without its escapes."""
     word = word.strip()
@@ -83,7 +90,7 @@ def _picture(line: str, found: re.Match[str]) -> tuple[int, str] | None:
     bare = name.rstrip(_PUNCTUATION)
     if bare and _is_picture(bare):
         return found.end() - (len(name) - len(bare)), bare
-    if name.startswith(_PATH_START):
+    if name.startswith(_PATH_START) or ("/" in bare and not pictures.is_address(bare)):
         return _with_spaces(line, found.start(), bare)
     return None
 

@@ -30,6 +30,8 @@ class State(Protocol):
     """
 
     filler: ClassVar[type[Filler]]
+    shows_forced_alone: ClassVar[bool]
+    """Whether a mask allows nothing but the first of `forced_tokens` where there are any."""
 
     @property
     def error(self) -> str | None:

@@ -138,6 +138,7 @@ class LLGuidanceState:
     __slots__ = ("_failure", "_generation", "_template", "native")
 
     filler: ClassVar[type[Filler]] = LLGuidanceFiller
+    shows_forced_alone: ClassVar[bool] = True
 
     def __init__(self, template: LLGuidanceTemplate, native: LLMatcher, generation: int) -> None:
         """native: of this `generation` of the template."""
@@ -189,7 +190,13 @@ class LLGuidanceState:
         self.native.rollback(num_tokens)
 
     def forced_tokens(self) -> list[int]:
-        return self.native.compute_ff_tokens()
+        try:
+            return self.native.compute_ff_tokens()
+        except BaseException as error:
+            if not is_panic(error):
+                raise
+            self.fail(error)
+            return []
 
     def copy(self) -> "LLGuidanceState":
         twin = LLGuidanceState(self._template, self.native.deep_copy(), self._generation)

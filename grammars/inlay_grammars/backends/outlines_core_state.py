@@ -92,6 +92,7 @@ class OutlinesCoreState:
     __slots__ = ("_failure", "_guide", "_num_guided", "_places", "_template", "_token_ids")
 
     filler: ClassVar[type[Filler]] = OutlinesCoreFiller
+    shows_forced_alone: ClassVar[bool] = False
 
     def __init__(self, template: OutlinesCoreTemplate) -> None:
         self._template = template

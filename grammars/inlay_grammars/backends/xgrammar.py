@@ -123,6 +123,7 @@ class XGrammarState:
     __slots__ = ("_failure", "_template", "native")
 
     filler: ClassVar[type[Filler]] = XGrammarFiller
+    shows_forced_alone: ClassVar[bool] = False
 
     def __init__(self, template: XGrammarTemplate, native: xgrammar.GrammarMatcher) -> None:
         """native: of the grammar of `template`."""

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
+from inlay_grammars.schemas.disjoint import Disjointness
+from inlay_grammars.schemas.drafts import modernise
 from inlay_grammars.schemas.formats import ENFORCED, NOT_ENFORCED, PATTERNS
 from inlay_grammars.schemas.negation import NoOpposite, any_of, opposite, other_types
 from inlay_grammars.schemas.tree import Root, Schema, reachable
@@ -22,6 +24,7 @@ OLD_DRAFTS = ("draft-03", "draft-04")
 
 def rewrite(root: Root) -> None:
     """Replace keywords all over a document, in place. What has no exact replacement stays."""
+    modernise(root)
     if any(draft in str(root.get("$schema", "")) for draft in OLD_DRAFTS):
         return
     for _, schema in list(reachable(root)):
@@ -36,19 +39,25 @@ def _add(schema: dict[str, Any], parts: list[Schema]) -> None:
 
 
 def make_exclusive(root: Root) -> None:
-    """Say every `oneOf` with `anyOf`, where each alternative has an opposite."""
+    """Say every `oneOf` with `anyOf`, where alternatives that may overlap have opposites."""
+    disjointness = Disjointness(root)
     for _, schema in list(reachable(root)):
         alternatives = schema.get("oneOf")
         if isinstance(alternatives, list) and 1 < len(alternatives) <= MAX_EXCLUSIVE:
             with suppress(NoOpposite):
-                _add(schema, [any_of(list(_exclusive(alternatives, root)))])
+                _add(schema, [any_of(list(_exclusive(alternatives, root, disjointness)))])
                 del schema["oneOf"]
 
 
-def _exclusive(alternatives: list[Any], root: Root) -> Iterator[Schema]:
-    opposites = [opposite(alternative, root) for alternative in alternatives]
-    for i, alternative in enumerate(alternatives):
-        yield {"allOf": [alternative, *opposites[:i], *opposites[i + 1 :]]}
+def _exclusive(alternatives: list[Any], root: Root, disjointness: Disjointness) -> Iterator[Schema]:
+    """Each alternative, beside the opposites of those that it may overlap with."""
+    for place, alternative in enumerate(alternatives):
+        others = [*alternatives[:place], *alternatives[place + 1 :]]
+        overlapping = [one for one in others if not disjointness.holds(alternative, one)]
+        if not overlapping:
+            yield alternative
+        else:
+            yield {"allOf": [alternative, *(opposite(one, root) for one in overlapping)]}
 
 
 def _replacements(schema: dict[str, Any], root: Root) -> Iterator[Schema]:

@@ -15,6 +15,7 @@ from inlay_kernels.decoder.cache_layout import head_start
 from inlay_kernels.decoder.crew import claim, finish
 from inlay_kernels.decoder.instructions import to_element
 from inlay_kernels.decoder.products import MAX_ROWS, PANEL, add_multiplied, multiply
+from inlay_kernels.decoder.softmax import fill_shares, highest_score
 
 _CHUNK: Final = 4 * MAX_ROWS
 """Tokens of a task."""
@@ -22,6 +23,8 @@ _STRETCH: Final = 16 * PANEL
 """Positions whose scores are held at a time."""
 _GAP: Final = 32
 """Numbers between rows of shares, so that not all rows meet in the same cache lines."""
+_BITS_OF_E: Final = np.float32(1.44269504)
+"""Base-2 logarithm of e."""
 _TILE: Final = MAX_ROWS * PANEL
 """Numbers of a tile for one panel: (MAX_ROWS, PANEL)."""
 
@@ -34,7 +37,7 @@ def attend(  # type: ignore[no-untyped-def]
     scores = np.empty(_STRETCH * MAX_ROWS, np.float32)
     shares = np.empty(MAX_ROWS * (_STRETCH + _GAP), keys.dtype)
     sums = np.empty(cache.width // PANEL * _TILE, np.float32)
-    held = np.empty((3, PANEL), np.float32)
+    held = np.empty((2, MAX_ROWS), np.float32)
     views = np.empty((2, MAX_ROWS), np.int64)
     num_kv_heads = shape.num_kv_heads
     num_tasks, num_done = num_kv_heads * _num_chunks(batch, 0, len(batch.context_lengths)), 0
@@ -116,7 +119,7 @@ def _attend_tile(  # type: ignore[no-untyped-def]
     begin, end = views[0, 0], views[1, 0]
     for place in range(1, count):
         end = max(end, views[1, place])
-    tops, totals, lanes = held[0], held[1], held[2]
+    tops, totals = held[0], held[1]
     tops[:count], totals[:count] = -np.inf, 0
     for part in range(0, len(sums), _TILE):
         sums[part : part + count * PANEL] = 0
@@ -132,8 +135,10 @@ def _attend_tile(  # type: ignore[no-untyped-def]
         for place in range(count):
             seen = max(views[0, place] - first, 0)
             stop = min(views[1, place] - first, num_panels * PANEL)
-            own = shares[place * (_STRETCH + _GAP) :][: num_panels * PANEL]
-            _share(scores, place, seen, stop, scale, tops, totals, lanes, sums, own)
+            _share(
+                scores, place, seen, stop, num_panels, scale, tops, totals, sums, shares,
+                place * (_STRETCH + _GAP),
+            )  # fmt: skip
         for panel in range(num_panels):
             position = first + panel * PANEL
             block = table[position // block_size] * block_stride + base
@@ -150,18 +155,20 @@ def _attend_tile(  # type: ignore[no-untyped-def]
 
 @compiled()
 def _share(  # type: ignore[no-untyped-def]
-    scores, place, seen, stop, scale, tops, totals, lanes, sums, shares
+    scores, place, seen, stop, num_panels, scale, tops, totals, sums, shares, start
 ):
-    """Fill `shares` with the exponentials of a query's scaled scores of positions [seen, stop) of
-    a stretch, and with zeros around them; mend what was summed before if its top is exceeded."""
+    """Fill `shares` from `start` on with the exponentials of a query's scaled scores of positions
+    [seen, stop) of a stretch, and with zeros around them; mend what was summed before if its top
+    is exceeded."""
     zero = to_element(shares, np.float32(0))
     if stop <= seen:
-        shares[:] = zero
+        shares[start : start + num_panels * PANEL] = zero
         return
     begin, end = seen // PANEL, (stop + PANEL - 1) // PANEL
     _cover(scores, place, begin * PANEL, seen)
     _cover(scores, place, stop, end * PANEL)
-    top = max(tops[place], _top(scores, place, begin, end, lanes))
+    first = begin * _TILE + place * PANEL
+    top = max(tops[place], highest_score(scores, first, _TILE, end - begin))
     if top > tops[place]:
         factor = exponential((tops[place] - top) * scale)
         totals[place] *= factor
@@ -170,17 +177,12 @@ def _share(  # type: ignore[no-untyped-def]
             for lane in range(PANEL):
                 own[lane] *= factor
         tops[place] = top
-    total = np.float32(0)
-    for panel in range(begin, end):
-        own = scores[panel * _TILE + place * PANEL :][:PANEL]
-        filled = shares[panel * PANEL : (panel + 1) * PANEL]
-        for lane in range(PANEL):
-            number = exponential((own[lane] - top) * scale)
-            filled[lane] = to_element(shares, number)
-            total += number
-    totals[place] += total
-    shares[:seen] = zero
-    shares[stop:] = zero
+    base_2 = scale * _BITS_OF_E
+    totals[place] += fill_shares(
+        scores, first, _TILE, end - begin, base_2, top * base_2, shares, start + begin * PANEL
+    )
+    shares[start : start + seen] = zero
+    shares[start + stop : start + num_panels * PANEL] = zero
 
 
 @compiled()
@@ -188,20 +190,6 @@ def _cover(scores, place, first, last):  # type: ignore[no-untyped-def]
     """Let positions [first, last) of one panel add next to nothing to a query's total."""
     for position in range(first, last):
         scores[position // PANEL * _TILE + place * PANEL + position % PANEL] = -np.inf
-
-
-@compiled()
-def _top(scores, place, begin, end, lanes):  # type: ignore[no-untyped-def]
-    """The highest score of a query in panels [begin, end); NaN is passed over. lanes: room."""
-    lanes[:] = -np.inf
-    for panel in range(begin, end):
-        own = scores[panel * _TILE + place * PANEL :][:PANEL]
-        for lane in range(PANEL):
-            lanes[lane] = own[lane] if own[lane] > lanes[lane] else lanes[lane]
-    top = lanes[0]
-    for lane in range(1, PANEL):
-        top = lanes[lane] if lanes[lane] > top else top
-    return top
 
 
 @compiled()

@@ -8,8 +8,10 @@ from inlay_kernels.decoder.crew import claim, finish
 from inlay_kernels.decoder.instructions import to_element
 from inlay_kernels.decoder.products import PANEL
 
-_TOKENS = 8
-"""Tokens of one task."""
+_TOGETHER = 8
+"""Tokens of one task, where there are many."""
+_MANY_TOKENS = 64
+"""From so many tokens on."""
 
 
 @compiled()
@@ -19,11 +21,12 @@ def rotate_and_keep(  # type: ignore[no-untyped-def]
     """Rotated queries into their buffer; rotated keys, and values, into the cache."""
     qkv, size = buffers.qkv, shape.head_size
     num_tokens = len(qkv)
-    num_tasks, num_done = (num_tokens + _TOKENS - 1) // _TOKENS, 0
+    together = _TOGETHER if num_tokens >= _MANY_TOKENS else 1
+    num_tasks, num_done = (num_tokens + together - 1) // together, 0
     turned = np.empty(size, np.float32)
     task = claim(state, num_threads, thread, phase, num_tasks)
     while task >= 0:
-        for token in range(task * _TOKENS, min((task + 1) * _TOKENS, num_tokens)):
+        for token in range(task * together, min((task + 1) * together, num_tokens)):
             for head in range(shape.num_heads):
                 _turn(shape, weights, layer, 0, batch, token, qkv[token, head * size :], turned)
                 for d in range(size):

@@ -28,7 +28,7 @@ _AHEAD: Final = 2048
 """Bytes by which weights are asked for in advance where it does not."""
 
 
-class _BFloat16(ir.types._BaseFloatType):  # type: ignore[misc]
+class BFloat16(ir.types._BaseFloatType):  # type: ignore[misc]
     """LLVM's bfloat, which llvmlite has no name for."""
 
     null = "0.0"
@@ -38,12 +38,12 @@ class _BFloat16(ir.types._BaseFloatType):  # type: ignore[misc]
         return "bfloat"
 
 
-_BFloat16._create_instance()
+BFloat16._create_instance()
 _INT8, _INT32, _INT64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
-_FLOATS: Final = ir.VectorType(ir.FloatType(), LANES)
-_INTS: Final = ir.VectorType(_INT32, LANES)
+FLOATS: Final = ir.VectorType(ir.FloatType(), LANES)
+INTS: Final = ir.VectorType(_INT32, LANES)
 _BYTES: Final = ir.VectorType(_INT8, LANES)
-_BFLOATS: Final = ir.VectorType(_BFloat16(), 2 * LANES)
+_BFLOATS: Final = ir.VectorType(BFloat16(), 2 * LANES)
 
 
 @instruction
@@ -83,7 +83,7 @@ def _product(weights: Any, x: Any, sums: Any, *, is_adding: bool) -> Any:
 
         panel = at(1, weights, start)
         first = at(4, x, x_start)
-        output = builder.bitcast(at(7, sums, _INT64(0)), _FLOATS.as_pointer())
+        output = builder.bitcast(at(7, sums, _INT64(0)), FLOATS.as_pointer())
         steps = builder.udiv(size, _INT64(form.inputs))
         _switch(builder, form, num_rows, panel, first, x_stride, steps, output, is_adding)
         return context.get_dummy_value()
@@ -127,13 +127,13 @@ def _loop(
     """Sums over all steps, of which each reads `form.inputs` inputs of every row."""
     before = builder.block
     held = [builder.gep(output, [_INT64(number)]) for number in range(2 * len(rows))]
-    begun = [_load(builder, part, _FLOATS, 4) if is_adding else _zeros() for part in held]
+    begun = [_load(builder, part, FLOATS, 4) if is_adding else _zeros() for part in held]
     loop, after = builder.append_basic_block("loop"), builder.append_basic_block("stored")
     builder.branch(loop)
     builder.position_at_end(loop)
     step = builder.phi(_INT64)
     step.add_incoming(_INT64(0), before)
-    sums = [builder.phi(_FLOATS) for _ in range(2 * len(rows))]
+    sums = [builder.phi(FLOATS) for _ in range(2 * len(rows))]
     for entry, number in zip(sums, begun, strict=True):
         entry.add_incoming(number, before)
     place = builder.mul(step, _INT64(form.inputs * PANEL))
@@ -185,7 +185,7 @@ class _Form:
 def _form(weights: Any, x: Any) -> _Form:
     is_paired = not isinstance(x, types.Float)
     if isinstance(weights, types.Float):
-        return _Form(1, _load_floats, _one_float, _add_product, 4)
+        return _Form(1, _load_floats, _one_float, add_product, 4)
     if weights.bitwidth == 16:
         if is_paired and HAS_BFLOAT16_PRODUCTS:
             return _Form(2, _load_bfloats, _pair_of_bfloats, _add_pair_at_once, 2)
@@ -196,7 +196,7 @@ def _form(weights: Any, x: Any) -> _Form:
 
 
 def _zeros() -> Any:
-    return ir.Constant(_FLOATS, [0.0] * LANES)
+    return ir.Constant(FLOATS, [0.0] * LANES)
 
 
 def _load(builder: Any, pointer: Any, kind: Any, alignment: int) -> Any:
@@ -218,40 +218,40 @@ def _everywhere(builder: Any, number: Any) -> Any:
     vector = ir.VectorType(number.type, LANES)
     nothing = ir.Constant(vector, ir.Undefined)
     first = builder.insert_element(nothing, number, _INT32(0))
-    return builder.shuffle_vector(first, nothing, ir.Constant(_INTS, [0] * LANES))
+    return builder.shuffle_vector(first, nothing, ir.Constant(INTS, [0] * LANES))
 
 
 def _load_floats(builder: Any, pointer: Any) -> Any:
-    return _load(builder, pointer, _FLOATS, 4)
+    return _load(builder, pointer, FLOATS, 4)
 
 
 def _load_bfloats(builder: Any, pointer: Any) -> Any:
-    return builder.bitcast(_load(builder, pointer, _INTS, 2), _BFLOATS)
+    return builder.bitcast(_load(builder, pointer, INTS, 2), _BFLOATS)
 
 
 def _load_widened(builder: Any, pointer: Any) -> tuple[Any, Any]:
     """Pairs of bfloat16, as floats: the first of each pair, and the second."""
-    return _halves(builder, _load(builder, pointer, _INTS, 2))
+    return _halves(builder, _load(builder, pointer, INTS, 2))
 
 
 def _halves(builder: Any, pairs: Any) -> tuple[Any, Any]:
-    shift = ir.Constant(_INTS, [16] * LANES)
-    upper = ir.Constant(_INTS, [0xFFFF0000] * LANES)
+    shift = ir.Constant(INTS, [16] * LANES)
+    upper = ir.Constant(INTS, [0xFFFF0000] * LANES)
     first, second = builder.shl(pairs, shift), builder.and_(pairs, upper)
-    return builder.bitcast(first, _FLOATS), builder.bitcast(second, _FLOATS)
+    return builder.bitcast(first, FLOATS), builder.bitcast(second, FLOATS)
 
 
 def _load_bytes(builder: Any, pointer: Any) -> tuple[Any, Any]:
     """LANES signed bytes for the first input of a step, then as many for the second; as floats."""
     parts = (pointer, builder.gep(pointer, [_INT64(LANES)]))
-    wide = [builder.sext(_load(builder, part, _BYTES, 1), _INTS) for part in parts]
-    return builder.sitofp(wide[0], _FLOATS), builder.sitofp(wide[1], _FLOATS)
+    wide = [builder.sext(_load(builder, part, _BYTES, 1), INTS) for part in parts]
+    return builder.sitofp(wide[0], FLOATS), builder.sitofp(wide[1], FLOATS)
 
 
 def _load_bytes_as_bfloats(builder: Any, pointer: Any) -> Any:
     """The same as pairs of bfloat16, which hold every signed byte exactly."""
-    first, second = (builder.bitcast(part, _INTS) for part in _load_bytes(builder, pointer))
-    low = builder.lshr(first, ir.Constant(_INTS, [16] * LANES))
+    first, second = (builder.bitcast(part, INTS) for part in _load_bytes(builder, pointer))
+    low = builder.lshr(first, ir.Constant(INTS, [16] * LANES))
     return builder.bitcast(builder.or_(low, second), _BFLOATS)
 
 
@@ -280,19 +280,20 @@ def _two_numbers(is_paired: bool) -> Callable[[Any, Any, Any], tuple[Any, Any]]:
     return from_bfloats if is_paired else from_floats
 
 
-def _add_product(builder: Any, total: Any, x: Any, weights: Any) -> Any:
-    kind = ir.FunctionType(_FLOATS, [_FLOATS] * 3)
+def add_product(builder: Any, total: Any, x: Any, weights: Any) -> Any:
+    """total + x * weights in each lane, rounded once where the processor can."""
+    kind = ir.FunctionType(FLOATS, [FLOATS] * 3)
     fused = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fmuladd.v{LANES}f32")
     return builder.call(fused, [x, weights, total])
 
 
 def _add_pair(builder: Any, total: Any, x: tuple[Any, Any], weights: tuple[Any, Any]) -> Any:
-    total = _add_product(builder, total, x[0], weights[0])
-    return _add_product(builder, total, x[1], weights[1])
+    total = add_product(builder, total, x[0], weights[0])
+    return add_product(builder, total, x[1], weights[1])
 
 
 def _add_pair_at_once(builder: Any, total: Any, x: Any, weights: Any) -> Any:
-    kind = ir.FunctionType(_FLOATS, [_FLOATS, _BFLOATS, _BFLOATS])
+    kind = ir.FunctionType(FLOATS, [FLOATS, _BFLOATS, _BFLOATS])
     name = "llvm.x86.avx512bf16.dpbf16ps.512"
     return builder.call(
         cgutils.get_or_insert_function(builder.module, kind, name), [total, x, weights]

@@ -110,17 +110,20 @@ def _without_nulls(data: bytes) -> bytes:
 
 async def _read(request: Request, limit: int, take_bytes: Callable[[int], None]) -> bytes:
     """The bytes, refused as soon as they are too many."""
-    refusal = PayloadTooLarge(f"The request body must have at most {limit} bytes")
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared[:20]) > limit:
-        raise refusal
+        raise _too_large(limit, declared[:20])
     body = bytearray()
     async for part in request.stream():
         body += part
         if len(body) > limit:
-            raise refusal
+            raise _too_large(limit, f"at least {len(body)}")
         take_bytes(len(part))
     return bytes(body)
+
+
+def _too_large(limit: int, given: str) -> PayloadTooLarge:
+    return PayloadTooLarge(f"The request body must have at most {limit} bytes. Given: {given}")
 
 
 def _explain(words: str, data: bytes) -> str:

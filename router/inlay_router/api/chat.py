@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from functools import partial
 
 import msgspec
 from msgspec import Struct
@@ -23,8 +24,8 @@ from inlay_router.chat.choice import ChoiceWriter, choice_of
 from inlay_router.errors import IncompleteGeneration, RouterError
 from inlay_router.interleaving import interleave
 from inlay_router.request import Finish
-from inlay_router.sse import DONE, event_stream, frame, openai_error_frame
-from inlay_router.text.answer import Answer
+from inlay_router.sse import DONE, deputy, event_stream, frame, openai_error_frame
+from inlay_router.text.answer import Answer, Items
 
 _log = logging.getLogger(__name__)
 
@@ -105,15 +106,18 @@ async def _frames(
     )
     writers = [ChoiceWriter(chat, index) for index in range(len(answers))]
     finishes: list[Finish] = []
+
+    def write(index: int, items: Items) -> bytes:
+        pieces = writers[index].write(items)
+        return b"".join(frame(msgspec.structs.replace(empty, choices=[piece])) for piece in pieces)
+
     try:
         async with aclosing(interleave(answers)) as arrivals:
             async for index, items in arrivals:
                 call.produce()
                 finishes += [item for item in items if isinstance(item, Finish)]
-                pieces = writers[index].write(items)
-                yield b"".join(
-                    frame(msgspec.structs.replace(empty, choices=[piece])) for piece in pieces
-                )
+                yield write(index, items)
+                answers[index].deputy = deputy(call.request, partial(write, index))
         if len(finishes) < len(answers):
             raise IncompleteGeneration
         call.succeed(*finishes)

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from functools import partial
 
 import msgspec
 from starlette.responses import Response
@@ -20,7 +21,7 @@ from inlay_router.completion.valid import PromptSource, ValidCompletion, validat
 from inlay_router.errors import IncompleteGeneration, RouterError
 from inlay_router.interleaving import interleave
 from inlay_router.request import Finish, Prompt
-from inlay_router.sse import DONE, event_stream, frame, openai_error_frame
+from inlay_router.sse import DONE, deputy, event_stream, frame, openai_error_frame
 from inlay_router.tasks import together
 from inlay_router.text.answer import Answer
 
@@ -110,6 +111,8 @@ async def _frames(
                 call.produce()
                 finishes += [item for item in items if isinstance(item, Finish)]
                 yield frames[index].write(index, items)
+                write = partial(frames[index].write, index)
+                answers[index].deputy = deputy(call.request, write)
         if len(finishes) < len(answers):
             raise IncompleteGeneration
         call.succeed(*finishes)

@@ -15,7 +15,7 @@ from inlay_router.call import Call, answer_headers, stream_headers
 from inlay_router.errors import IncompleteGeneration, RouterError
 from inlay_router.request import Finish
 from inlay_router.schemas import GenerateAnswer, GenerateBody, GenerateParameters
-from inlay_router.sse import TokenFrames, error_frame, event_stream
+from inlay_router.sse import TokenFrames, deputy, error_frame, event_stream
 from inlay_router.text.answer import Answer
 
 _log = logging.getLogger(__name__)
@@ -102,6 +102,7 @@ async def _frames(
             if isinstance(items[-1], Finish):
                 call.succeed(items[-1])
             yield frames.write(items)
+            answer.deputy = deputy(call.request, frames.write)
         if not call.is_settled:
             raise IncompleteGeneration
     except RouterError as error:

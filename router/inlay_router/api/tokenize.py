@@ -44,23 +44,13 @@ async def prompt_spans(service: Service, inputs: str) -> list[TokenSpanBody]:
     They stand in `inputs`; with images, in the text that the placeholders of images make longer.
     Raises ValidationError for a prompt that cannot be read.
     """
-    prompt = await service.admission.prompts.read(inputs)
-    tokenizer = service.generation.tokenizer
+    prompts = service.admission.prompts
+    prompt = await prompts.read(inputs)
     if prompt.places:
-        return laid_out(tokenizer, prompt.token_ids)
-    executor = service.admission.prompts.executor
+        return laid_out(service.generation.tokenizer, prompt.token_ids)
     loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(executor, token_spans, tokenizer, inputs)
-
-
-def token_spans(
-    tokenizer: Tokenizer, text: str, *, add_special_tokens: bool = True
-) -> list[TokenSpanBody]:
-    """Every token of `text` in order; one that the tokenizer adds spans nothing."""
-    return [
-        TokenSpanBody(token_id, text[start:stop], start, stop)
-        for token_id, start, stop in tokenizer.spans(text, add_special_tokens=add_special_tokens)
-    ]
+    spans = await loop.run_in_executor(prompts.executor, prompts.spans, inputs)
+    return [TokenSpanBody(id_, inputs[start:stop], start, stop) for id_, start, stop in spans]
 
 
 def laid_out(tokenizer: Tokenizer, token_ids: Iterable[int]) -> list[TokenSpanBody]:

@@ -80,6 +80,7 @@ class Batcher:
         if not self._waiting.has_room(sequence, self._limits):
             raise Overloaded
         sequence.state = State.WAITING
+        sequence.forcing = self._limits.forcing_of(sequence.request)
         sequence.arrival_step = self.counters.num_steps
         self._waiting.add(sequence)
 
@@ -198,7 +199,10 @@ class Batcher:
         False when only younger ones could give theirs and there are none: the sequence pauses, and
         keeps its blocks until a result frees some or an older one takes them.
         """
-        if sequence.num_scheduled < len(sequence.block_ids) * self._pool.block_size:
+        num_slots = len(sequence.block_ids) * self._pool.block_size
+        if sequence.num_scheduled < num_slots:
+            if sequence.forcing is not None and sequence.num_slots_wanted > num_slots:
+                self._grow_ahead(sequence, draft)
             return True
         while not self._pool.can_allocate(1):
             victim = self._youngest()
@@ -207,6 +211,11 @@ class Batcher:
             self._preempt(victim)
         self._give_blocks(sequence, self._pool.allocate(1), draft)
         return True
+
+    def _grow_ahead(self, sequence: Sequence, draft: Draft) -> None:
+        """Give a block for tokens that may be forced, unless the others who run may need it."""
+        if self._pool.num_free > len(self._running):
+            self._give_blocks(sequence, self._pool.allocate(1), draft)
 
     def _give_blocks(self, sequence: Sequence, block_ids: list[int], draft: Draft) -> None:
         sequence.block_ids += block_ids
@@ -255,19 +264,25 @@ class Batcher:
             num_prefill_tokens=flight.num_prefill_tokens,
             seconds=step_seconds(result.timings),
         )
-        for sequence in flight.sequences():
-            if sequence.sequence_id not in failed_ids:
-                self._prefix.publish(sequence)
         news = deliveries(result, self._running)
         for delivery in news:
             self._take(delivery)
+        for sequence in flight.sequences():
+            if sequence.sequence_id not in failed_ids:
+                self._prefix.publish(sequence)
+        for delivery in news:
+            self._end(delivery)
         return news
 
     def _take(self, delivery: Delivery) -> None:
-        sequence = delivery.sequence
-        sequence.token_ids.extend(delivery.token_ids)
-        sequence.has_shortened |= delivery.has_shortened
+        delivery.sequence.take(delivery.token_ids, delivery.num_forced)
+        delivery.sequence.has_shortened |= delivery.has_shortened
         self.counters.num_tokens += len(delivery.token_ids)
+        self.counters.num_forced_tokens += delivery.num_forced
+
+    def _end(self, delivery: Delivery) -> None:
+        """Let a sequence go that ended or failed."""
+        sequence = delivery.sequence
         if delivery.failure is not None:
             if delivery.failure.kind == pb.RowFailure.KIND_INTERNAL:
                 self._prefix.distrust(sequence)

@@ -16,6 +16,8 @@ class Delivery(Struct, kw_only=True):
     """New tokens of the answer."""
     logprobs: list[float] = field(default_factory=list)
     """One for each of `token_ids`."""
+    num_forced: int = 0
+    """How many of `token_ids`, the first ones, the row computed beside those asked of it."""
     top_tokens: pb.TopTokens | None = None
     prompt_logprobs: pb.PromptLogprobs | None = None
     logits: bytes = b""
@@ -55,7 +57,16 @@ def deliveries(result: pb.StepResult, running: Mapping[int, Sequence]) -> list[D
     for failure in result.failures:
         if (delivery := about(failure.sequence_id)) is not None:
             found[failure.sequence_id] = Delivery(sequence=delivery.sequence, failure=failure)
+    _note_forced(result, found)
     return list(found.values())
+
+
+def _note_forced(result: pb.StepResult, found: Mapping[int, Delivery]) -> None:
+    if not result.num_forced:
+        return
+    for sequence_id, num_forced in zip(result.sequence_ids, result.num_forced, strict=True):
+        if num_forced and (delivery := found.get(sequence_id)) is not None:
+            delivery.num_forced = num_forced
 
 
 def _with_tokens(result: pb.StepResult, running: Mapping[int, Sequence]) -> dict[int, Delivery]:

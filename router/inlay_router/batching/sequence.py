@@ -1,6 +1,7 @@
 """One running generation as the router keeps it: all that is needed to run it on, or again."""
 
 from array import array
+from collections.abc import Sequence as Ids
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Self
@@ -31,7 +32,8 @@ class Sequence:
         [num_scheduled, num_visible)   to be scheduled: one token in decode, many in prefill
 
     where num_visible = len(token_ids) + num_pending: a token that a step in flight will choose can
-    be scheduled already, because the shard appends it by itself.
+    be scheduled already, because the shard appends it by itself. Where a grammar forces tokens, a
+    row turns out longer than it was scheduled: all bounds move up by as much with its result.
     """
 
     request: GenerationRequest
@@ -42,6 +44,9 @@ class Sequence:
     """Prompt, then the answer as far as results are back; 4 bytes each."""
     client_id: str = ""
     """Whose turn in the queue it takes."""
+    forcing: pb.Forcing | None = None
+    """How its rows go on by tokens that its grammar forces; None if they do not. The batcher sets
+    it."""
     state: State = State.OUTSIDE
     arrival_step: int = 0
     """Steps that had been sent when it was added."""
@@ -91,6 +96,14 @@ class Sequence:
         num_visible = len(self.token_ids) + self.num_pending
         return num_visible - self.num_scheduled if num_visible < self.num_tokens_max else 0
 
+    @property
+    def num_slots_wanted(self) -> int:
+        """Slots with which the next row can be as long as it may."""
+        num_tokens = self.num_scheduled + 1
+        if self.forcing is not None:
+            num_tokens += self.forcing.max_tokens + self.forcing.num_spare_slots
+        return min(num_tokens, self.num_tokens_max - 1)
+
     def join(self, sequence_id: int, num_cached_blocks: int, block_size: int) -> bool:
         """Run under this name, with the tokens of the first blocks computed already.
 
@@ -125,6 +138,13 @@ class Sequence:
             self.num_reached = self.num_computed
             self.num_deaths = 0
 
+    def take(self, token_ids: Ids[int], num_forced: int) -> None:
+        """Tokens that a confirmed step chose; its row computed the first `num_forced` of them,
+        too."""
+        self.token_ids.extend(token_ids)
+        self.num_computed += num_forced
+        self.num_scheduled += num_forced
+
     def withdraw(self) -> list[int]:
         """Forget all that the shards hold of it; returns the blocks that it owned."""
         block_ids, self.block_ids = self.block_ids, []
@@ -146,8 +166,10 @@ class Sequence:
             grammar=request.grammar,
             top_n_tokens=request.top_n_tokens,
             prompt_logprobs=request.wants_prompt_logprobs,
+            prompt_top_tokens=request.num_prompt_top_tokens,
             logits=request.wants_logits,
             num_cached_tokens=self.num_computed,
+            forcing=self.forcing,
         )
         if request.finishing is not None:
             message.finishing.CopyFrom(request.finishing)

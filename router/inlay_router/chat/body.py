@@ -8,6 +8,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from inlay_router.api.asked_grammar import ResponseFormat, StructuredOutputs
 from inlay_router.api.openai import StreamOptions
 
 
@@ -101,16 +102,6 @@ class NamedChoice(Struct, frozen=True):
     type: str | None = None
 
 
-class ResponseFormat(Struct, frozen=True):
-    """OpenAI's `text`, `json_object`, `json_schema`; TGI's `json`, `regex` and others."""
-
-    type: str
-    json_schema: dict[str, Any] | None = None
-    """OpenAI: `{"name", "schema", "strict"?}`."""
-    value: dict[str, Any] | str | None = None
-    """TGI: a schema, a named schema, or a regex, as for `grammar` of `/generate`."""
-
-
 class ChatBody(Struct, frozen=True, forbid_unknown_fields=True):
     """Body of `/v1/chat/completions` and `/chat_tokenize`; ranges are not checked yet."""
 
@@ -125,6 +116,12 @@ class ChatBody(Struct, frozen=True, forbid_unknown_fields=True):
     max_completion_tokens: int | None = None
     n: int | None = None
     response_format: ResponseFormat | None = None
+    structured_outputs: StructuredOutputs | None = None
+    """vLLM's, as the next four."""
+    guided_json: dict[str, Any] | str | None = None
+    guided_regex: str | None = None
+    guided_choice: list[str] | None = None
+    guided_grammar: str | None = None
     seed: int | None = None
     stop: str | list[str] | None = None
     stream: bool | None = None

@@ -1,15 +1,11 @@
 """From the controls of a chat to those of a generation, in range. No I/O."""
 
-import msgspec
-from msgspec import Raw
-
-from inlay_router.chat.body import ChatBody, ResponseFormat
+from inlay_router.api.asked_grammar import asked_grammar
+from inlay_router.chat.body import ChatBody
 from inlay_router.config import Limits
 from inlay_router.errors import ValidationError
-from inlay_router.schemas import GenerateParameters, GrammarBody
+from inlay_router.schemas import GenerateParameters
 from inlay_router.validation import ValidParameters, validate_parameters
-
-_ANY_OBJECT = Raw(b'{"type":"object"}')
 
 
 def valid_controls(body: ChatBody, limits: Limits) -> ValidParameters:
@@ -34,7 +30,7 @@ def valid_controls(body: ChatBody, limits: Limits) -> ValidParameters:
             watermark=body.watermark,
             seed=body.seed,
             top_n_tokens=_top_logprobs(body, limits),
-            grammar=_grammar(body.response_format) if body.response_format else None,
+            grammar=asked_grammar(body),
         ),
         limits,
     )
@@ -67,22 +63,3 @@ def _top_logprobs(body: ChatBody, limits: Limits) -> int | None:
             f"Given: {body.top_logprobs}"
         )
     return body.top_logprobs
-
-
-def _grammar(format: ResponseFormat) -> GrammarBody | None:
-    """OpenAI's spellings, and TGI's, which have a `value`; None for text."""
-    if format.type == "text":
-        return None
-    if format.value is not None:
-        return GrammarBody(format.type, Raw(msgspec.json.encode(format.value)))
-    if format.type == "json_object":
-        return GrammarBody("json", _ANY_OBJECT)
-    if format.type == "json_schema" and format.json_schema is not None:
-        return GrammarBody("json_schema", Raw(msgspec.json.encode(format.json_schema)))
-    if format.type in ("json_schema", "json", "regex"):
-        name = "json_schema" if format.type == "json_schema" else "value"
-        raise ValidationError(f"`response_format` of type `{format.type}` needs a `{name}`")
-    raise ValidationError(
-        "`response_format.type` must be `text`, `json_object`, `json_schema`, `json` or `regex`. "
-        f"Given: `{format.type[:40]}`"
-    )

@@ -15,12 +15,10 @@ from inlay_router.images.image_embeds import SeenPiece
 from inlay_router.markdown import TextPiece
 from inlay_router.prompt import PromptReader
 from inlay_router.request import Prompt
+from inlay_router.text.typed import WORD_JOINER
 
 _NUM_SHORT = 4096
 """Characters of a conversation that is rendered at once; a longer one would delay streams."""
-
-_WORD_JOINER = "\u2060"
-"""Invisible. Inside a token that a user typed it makes a text of it for any processor."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,7 +85,7 @@ def _broken(text: str, marks: Marks) -> str:
     if not has_marks(text):
         return text
     return "".join(
-        piece[:1] + _WORD_JOINER + piece[1:] if is_typed else piece
+        piece[:1] + WORD_JOINER + piece[1:] if is_typed else piece
         for piece, is_typed in marks.pieces(text)
     )
 

@@ -9,6 +9,7 @@ import msgspec
 from inlay_grammars.options import Whitespace
 from inlay_grammars.spec import GrammarError
 from inlay_proto import generate_pb2 as pb
+from inlay_router.api.asked_grammar import asked_grammar
 from inlay_router.chat.body import ChatBody, Function, Tool
 from inlay_router.chat.template import ChatTemplate, Message
 from inlay_router.chat.tool_grammar import NO_PARAMETERS, Callee, CallRules, call_grammar
@@ -46,7 +47,7 @@ class ToolUse:
 
 def tool_use(body: ChatBody) -> ToolUse | None:
     """None when nothing can be called. Raises ToolError."""
-    if body.tools is not None and body.response_format and body.response_format.type != "text":
+    if body.tools is not None and asked_grammar(body) is not None:
         raise ToolError("Grammar and tools are mutually exclusive")
     tools = tuple(body.tools or ())
     choice, name = _choice(body)

@@ -3,8 +3,11 @@
 Unknown keys are refused with their name, and null means absent for every key.
 """
 
+from typing import Any
+
 from msgspec import Struct
 
+from inlay_router.api.asked_grammar import ResponseFormat, StructuredOutputs
 from inlay_router.api.openai import StreamOptions, UsageBody
 from inlay_router.schemas import GrammarBody
 
@@ -38,6 +41,13 @@ class CompletionBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     watermark: bool | None = None
     return_full_text: bool | None = None
     grammar: GrammarBody | None = None
+    response_format: ResponseFormat | None = None
+    structured_outputs: StructuredOutputs | None = None
+    """vLLM's, as the next four."""
+    guided_json: dict[str, Any] | str | None = None
+    guided_regex: str | None = None
+    guided_choice: list[str] | None = None
+    guided_grammar: str | None = None
     adapter_id: str | None = None
     max_time: float | None = None
     """Seconds that the request may take from receipt to its last byte."""

@@ -5,6 +5,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from inlay_router.api.asked_grammar import asked_grammar
 from inlay_router.api.openai import num_choices
 from inlay_router.completion.body import CompletionBody
 from inlay_router.config import Limits
@@ -50,7 +51,7 @@ def validate_completion(body: CompletionBody, limits: Limits) -> ValidCompletion
         raise SuffixNotSupported
     prompts = _prompts(body.prompt, limits)
     if len(prompts) > limits.max_client_batch_size:
-        raise TooManyPrompts(limits.max_client_batch_size)
+        raise TooManyPrompts(len(prompts), limits.max_client_batch_size)
     n = num_choices(body.n, limits)
     has_echo = bool(body.echo or body.return_full_text)
     num_logprobs = _num_logprobs(body, limits)
@@ -93,7 +94,7 @@ def _parameters(body: CompletionBody, limits: Limits, *, wants_prefill: bool) ->
             seed=body.seed,
             top_n_tokens=body.logprobs,
             decoder_input_details=wants_prefill,
-            grammar=body.grammar,
+            grammar=asked_grammar(body, body.grammar),
         ),
         limits,
     )

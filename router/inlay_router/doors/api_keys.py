@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from inlay_proto.watched_files import WatchedFiles
 from inlay_router.config import ConfigError
-from inlay_router.doors.watched_files import WatchedFiles
 
 _log = logging.getLogger("inlay.router")
 

@@ -114,17 +114,17 @@ class Connection(HttpToolsProtocol):
     def _app_for_call(self) -> ASGIApp:
         num_bytes = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
         if num_bytes > self._limits.max_head_bytes or len(self.headers) > self._limits.max_headers:
-            return self._head_refusal()
+            return self._head_refusal(f"{num_bytes} bytes, {len(self.headers)} headers")
         if self._is_surplus and self.url.decode("latin-1") not in _HEALTH_PATHS:
             words = "The server has too many connections"
             return _Refusal(HTTPStatus.TOO_MANY_REQUESTS, words, self._limits.linger_seconds)
         return cast(ASGIApp, self._served_app)
 
-    def _head_refusal(self) -> "_Refusal":
+    def _head_refusal(self, given: str) -> "_Refusal":
         limits = self._limits
         words = (
             f"The request line and headers must have at most {limits.max_head_bytes} bytes, "
-            f"and there must be at most {limits.max_headers} headers"
+            f"and there must be at most {limits.max_headers} headers. Given: {given}"
         )
         status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
         return _Refusal(status, words, limits.linger_seconds)
@@ -133,7 +133,8 @@ class Connection(HttpToolsProtocol):
         """The head goes on and on: it will not be parsed any further."""
         self._is_refused = True
         self._stop_deadline()
-        self.transport.write(self._head_refusal().as_bytes())
+        refusal = self._head_refusal(f"at least {self._num_head_bytes} bytes")
+        self.transport.write(refusal.as_bytes())
         self._deadline = self.loop.call_later(self._limits.linger_seconds, self._give_up)
 
     def _start_deadline(self) -> None:

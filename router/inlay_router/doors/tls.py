@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from inlay_proto.transport import load_pair
+from inlay_proto.watched_files import WatchedFiles
 from inlay_router.config import ConfigError, RouterConfig
-from inlay_router.doors.watched_files import WatchedFiles
 
 _log = logging.getLogger("inlay.router")
 
@@ -66,10 +67,5 @@ def certificate_of(config: RouterConfig) -> Certificate | None:
 def _context(certificate: Path, key: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # A key with a password is refused: to ask for it would wait at a terminal that is not there.
-    context.load_cert_chain(certificate, key, password=_refuse_password)
+    load_pair(context, certificate, key)
     return context
-
-
-def _refuse_password() -> bytes:
-    raise ssl.SSLError(ssl.SSL_ERROR_SSL, "the key has a password")

@@ -1,37 +1,77 @@
 """What a flag of the router is."""
 
+from argparse import ArgumentTypeError
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
 from typing import Any
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What stands behind a flag."""
+
+    parse: Callable[[str], Any]
+    metavar: str
+    """What help calls it."""
+
+
+def _seconds(text: str) -> float:
+    if not (number := float(text)) > 0:
+        raise ArgumentTypeError(f"must be more than 0. Given: {text}")
+    return number
+
+
+NUMBER = Kind(int, "N")
+SECONDS = Kind(_seconds, "S")
+PATIENCE = Kind(float, "S")
+"""Seconds, of which none is a choice too."""
+FILE = Kind(Path, "FILE")
+
+
+def text(metavar: str) -> Kind:
+    """Any words."""
+    return Kind(str, metavar)
+
+
+@dataclass(frozen=True, slots=True)
 class Flag:
     """One flag that sets one field of RouterConfig."""
 
     name: str
     """As typed, without the dashes."""
-    field: str
-    """Of RouterConfig."""
     help: str
-    group: str
-    """Heading that it stands under."""
+    kind: Kind = NUMBER
+    _: KW_ONLY
     aliases: tuple[str, ...] = ()
     """Other names, as TGI's launcher has them."""
-    type: Callable[[str], Any] = int
-    metavar: str = "N"
     absent: str = "from the model"
     """What happens without it, where RouterConfig has no default."""
     is_repeatable: bool = False
     """Whether the field is a tuple, to which each use of the flag adds one value."""
+    plural: str | None = None
+    """The field, where it is not called like the flag."""
+
+    @property
+    def field(self) -> str:
+        """Of RouterConfig."""
+        return self.plural or self.name.replace("-", "_")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Switch:
     """One flag without a value, which sets one field of RouterConfig to `value`."""
 
     name: str
-    field: str
     help: str
-    group: str
+    field: str
     value: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Flags that stand together under a heading."""
+
+    title: str
+    flags: tuple[Flag, ...]
+    switches: tuple[Switch, ...] = ()

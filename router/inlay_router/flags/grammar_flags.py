@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from inlay_grammars.options import BackendChoice, Whitespace, backend_choice, whitespace_named
-from inlay_router.flags.flag import Flag
+from inlay_router.flags.flag import PATIENCE, Flag, Group, Kind, Switch
 
 T = TypeVar("T")
 
@@ -31,23 +31,41 @@ def whitespace(text: str) -> Whitespace:
     return _argument(whitespace_named, text)
 
 
-GRAMMAR_FLAGS = (
-    Flag(
-        name="grammar-backend",
-        field="grammar_backend",
-        group="images and grammars",
-        help="auto, llguidance, xgrammar or outlines_core; llguidance takes over what another one "
-        "refuses or would not enforce",
-        type=backend,
-        metavar="NAME",
+GRAMMARS = Group(
+    "grammars",
+    (
+        Flag("grammar-timeout", "seconds to compile one grammar", PATIENCE),
+        Flag(
+            "grammar-backend",
+            "auto, llguidance, xgrammar or outlines_core; llguidance takes over what another one "
+            "refuses or would not enforce",
+            Kind(backend, "NAME"),
+        ),
+        Flag(
+            "grammar-whitespace",
+            "between JSON tokens: compact (none), pretty (`: ` and `, `) or flexible (up to eight "
+            "characters anywhere)",
+            Kind(whitespace, "STYLE"),
+        ),
     ),
-    Flag(
-        name="grammar-whitespace",
-        field="grammar_whitespace",
-        group="images and grammars",
-        help="between JSON tokens: compact (none), pretty (`: ` and `, `) or flexible (up to eight "
-        "characters anywhere)",
-        type=whitespace,
-        metavar="STYLE",
+    (
+        Switch(
+            "disable-grammar-support",
+            "refuse requests that carry a grammar",
+            "has_grammars",
+            value=False,
+        ),
+        Switch(
+            "no-finish-in-budget",
+            "cut answers that a grammar constrains off at max_new_tokens, complete or not",
+            "finishes_in_budget",
+            value=False,
+        ),
+        Switch(
+            "no-forced-tokens",
+            "give a step of its own to each token that a grammar forces",
+            "forces_tokens",
+            value=False,
+        ),
     ),
 )

@@ -39,6 +39,8 @@ def shard_settings(options: argparse.Namespace) -> dict[str, Any]:
         tls = tls_files(options.shard_tls_cert, options.shard_tls_key, options.shard_tls_ca)
         for address in options.shard_addresses:
             check_address(address, tls, allows_plain_tcp=options.allow_plain_tcp)
+        if tls is not None:
+            tls.read()
     except TransportRefused as refusal:
         raise ConfigError(
             f"{refusal} (--shard-tls-cert, --shard-tls-key and --shard-tls-ca, or "

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Sequence
+from contextlib import suppress
 from typing import TypeAlias, TypeVar
 
 import grpc
@@ -9,7 +10,8 @@ import grpc.aio
 
 from inlay_proto import generate_pb2 as pb
 from inlay_proto.generate_pb2_grpc import ShardStub
-from inlay_proto.transport import TlsFiles, channel_credentials
+from inlay_proto.transport import TlsFiles
+from inlay_router.links.channels import Channels
 from inlay_router.links.link import LinkLost, LinkRefused, PreparationRefused
 from inlay_router.links.peers import end_listener, has_listener
 
@@ -17,18 +19,10 @@ _T = TypeVar("_T")
 _Run: TypeAlias = "grpc.aio.StreamStreamCall[pb.Step, pb.StepResult]"
 
 _FAULTS = (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError)
-_MESSAGE_BYTES_MAX = 256 << 20
-_OPTIONS = (
-    ("grpc.max_send_message_length", _MESSAGE_BYTES_MAX),
-    ("grpc.max_receive_message_length", _MESSAGE_BYTES_MAX),
-    ("grpc.enable_http_proxy", 0),
-    # A shard that comes back is found within a second, not after gRPC's two minutes.
-    ("grpc.initial_reconnect_backoff_ms", 50),
-    ("grpc.min_reconnect_backoff_ms", 50),
-    ("grpc.max_reconnect_backoff_ms", 1000),
-)
 _POLL_SECONDS_MIN = 0.02
 _POLL_SECONDS_MAX = 1.0
+_LOOK_SECONDS = 5.0
+"""Between two looks for other certificates, while shards are waited for."""
 _HEALTH_SECONDS = 5.0
 """An answer to Health that takes longer counts as none."""
 _EQUAL_FACTS = ("model_id", "dtype", "num_blocks", "block_size", "vocab_size", "tokenizer_json")
@@ -40,20 +34,15 @@ class RemoteLink:
     def __init__(self, addresses: Sequence[str], tls: TlsFiles | None = None) -> None:
         """With `tls`, each end proves to the other who it is. Raises TransportRefused."""
         self._addresses = tuple(addresses)
-        self._credentials = None if tls is None else channel_credentials(tls)
-        self._channels: list[grpc.aio.Channel] = []
-        self._stubs: list[ShardStub] = []
+        self._channels = Channels(addresses, tls)
         self._runs: list[_Run] = []
 
     async def connect(self) -> pb.ModelFacts:
         """See Link. Raises LinkLost when the ranks do not belong together."""
         self._end_runs()
-        if not self._channels:
-            self._channels = [self._channel(address) for address in self._addresses]
-            self._stubs = [ShardStub(channel) for channel in self._channels]  # type: ignore[no-untyped-call]
-        await asyncio.gather(*(_ready(stub) for stub in self._stubs))
+        await self._until_ready()
         try:
-            describing = (stub.Describe(pb.DescribeRequest()) for stub in self._stubs)
+            describing = (stub.Describe(pb.DescribeRequest()) for stub in self._channels.stubs)
             facts: list[pb.ModelFacts] = await asyncio.gather(*describing)
         except grpc.aio.AioRpcError as error:
             raise LinkLost(_words(error)) from error
@@ -63,10 +52,10 @@ class RemoteLink:
 
     async def prepare(self, request: pb.PrepareRequest) -> pb.PrepareReply:
         """See Link."""
-        if not self._stubs:
+        if not self._channels.stubs:
             raise LinkLost("not connected")
         try:
-            preparing = (stub.Prepare(request) for stub in self._stubs)
+            preparing = (stub.Prepare(request) for stub in self._channels.stubs)
             replies: list[pb.PrepareReply] = await asyncio.gather(*preparing)
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.INVALID_ARGUMENT:
@@ -102,7 +91,8 @@ class RemoteLink:
     async def is_alive(self, *, within: float) -> bool:
         """See Link. True where the connection itself is lost, which `receive` tells."""
         try:
-            ranks = zip(self._addresses, self._stubs, strict=False)  # no stubs before `connect`
+            stubs = self._channels.stubs  # none before `connect`
+            ranks = zip(self._addresses, stubs, strict=False)
             await asyncio.gather(*(_ask(stub, address, within) for address, stub in ranks))
         except grpc.aio.AioRpcError as error:
             return error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED
@@ -116,19 +106,21 @@ class RemoteLink:
     async def close(self) -> None:
         """See Link."""
         self._end_runs()
-        channels, self._channels, self._stubs = self._channels, [], []
-        for channel in channels:
-            await channel.close(None)
+        await self._channels.close()
 
-    def _channel(self, address: str) -> grpc.aio.Channel:
-        if self._credentials is None:
-            return grpc.aio.insecure_channel(address, options=_OPTIONS)
-        return grpc.aio.secure_channel(address, self._credentials, options=_OPTIONS)
+    async def _until_ready(self) -> None:
+        """Ask all ranks until they can run steps; never gives up."""
+        while True:
+            await self._channels.open()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_SECONDS):
+                    await asyncio.gather(*(_ready(stub) for stub in self._channels.stubs))
+                    return
 
     async def _open_all(self) -> None:
         """Open the stream of every rank, one after the other: of two routers that try at a time,
         the one that has rank 0 gets the others too. Raises LinkRefused."""
-        for stub in self._stubs:
+        for stub in self._channels.stubs:
             run = stub.Run()
             self._runs.append(run)
             await run.initial_metadata()  # which a rank sends when it is ours, or with its refusal

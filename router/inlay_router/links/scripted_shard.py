@@ -15,6 +15,10 @@ Choose: TypeAlias = Callable[[list[int], int], int]
 """(tokens of prompt and answer as read from the KV blocks, how many are the prompt) -> next token.
 May raise RowFault, or LinkLost to take the shard down."""
 
+Force: TypeAlias = Callable[[list[int], int], int | None]
+"""(tokens of prompt and answer, how many are the prompt) -> the token that must follow; None where
+`choose` is to be asked. Called for sequences with a grammar; must agree with `choose`."""
+
 NUM_TOKENS_AN_IMAGE = 4
 
 
@@ -50,6 +54,7 @@ def scripted_facts(*, num_blocks: int = 64, block_size: int = 16) -> pb.ModelFac
         takes_images=True,
         bos_token="<s>",
         eos_token="</s>",
+        placeholders=["<image>"],
     )
 
 
@@ -70,6 +75,8 @@ class _Held:
     """What stands at positions of images."""
     block_ids: list[int] = field(default_factory=list)
     num_computed: int = 0
+    num_forced: int = 0
+    """Tokens at the end that were forced, and that nobody was told of yet."""
 
 
 class ScriptedShard:
@@ -83,6 +90,7 @@ class ScriptedShard:
     def __init__(self, choose: Choose | None = None, facts: pb.ModelFacts | None = None) -> None:
         self.facts = facts or scripted_facts()
         self.choose = choose or spell("Hello, world")
+        self.force: Force = lambda token_ids, num_prompt_tokens: None
         self.features: set[bytes] = set()
         """Keys of prepared images; a test may take some away."""
         self.images: dict[bytes, dict[int, bytes]] = {}
@@ -188,6 +196,7 @@ class ScriptedShard:
         held = self._held.get(sequence_id)
         if held is None:
             return  # it ended or failed meanwhile
+        num_tokens += held.num_forced
         end = held.num_computed + num_tokens
         assert num_tokens > 0 and end <= len(held.token_ids), f"row of {num_tokens} for {held!r}"
         for position in range(held.num_computed, end):
@@ -230,26 +239,54 @@ class ScriptedShard:
             self._fail(sequence_id, fault.kind, str(fault), result)
             return
         held.token_ids.append(token_id)
+        new_ids = held.token_ids[-1 - held.num_forced :]
         result.sequence_ids.append(sequence_id)
-        result.num_tokens.append(1)
-        result.token_ids.append(token_id)
-        result.logprobs.append(-0.5)
+        result.num_tokens.append(len(new_ids))
+        result.num_forced.append(held.num_forced)
+        result.token_ids.extend(new_ids)
+        result.logprobs.extend([-0.5] * len(new_ids))
         if num_top := held.joined.top_n_tokens:
-            top_ids = [(token_id + i) % self.facts.vocab_size for i in range(num_top)]
-            logprobs = [-0.5 - i for i in range(num_top)]
-            result.top_tokens.add(sequence_id=sequence_id, token_ids=top_ids, logprobs=logprobs)
-        self._end(held, token_id, result)
+            self._report_top(held, new_ids, num_top, result)
+        held.num_forced = 0
+        if not self._ends(held, token_id, result):
+            self._go_on(held)
 
-    def _end(self, held: _Held, token_id: int, result: pb.StepResult) -> None:
+    def _report_top(
+        self, held: _Held, token_ids: list[int], num_top: int, result: pb.StepResult
+    ) -> None:
+        places = range(num_top)
+        top_ids = [(each + i) % self.facts.vocab_size for each in token_ids for i in places]
+        result.top_tokens.add(
+            sequence_id=held.joined.sequence_id,
+            token_ids=top_ids,
+            logprobs=[-0.5 - i for i in places] * len(token_ids),
+        )
+
+    def _go_on(self, held: _Held) -> None:
+        """By tokens that must follow, as far as there are slots for them and all that is asked."""
+        forcing, num_prompt_tokens = held.joined.forcing, held.joined.num_prompt_tokens
+        num_slots = len(held.block_ids) * self.facts.block_size - forcing.num_spare_slots
+        num_tokens_max = num_prompt_tokens + held.joined.max_new_tokens
+        while held.num_forced < forcing.max_tokens:
+            has_room = len(held.token_ids) < min(num_slots, num_tokens_max - 1)
+            token_id = self.force(held.token_ids, num_prompt_tokens) if has_room else None
+            if token_id is None:
+                return
+            held.token_ids.append(token_id)
+            held.num_forced += 1
+
+    def _ends(self, held: _Held, token_id: int, result: pb.StepResult) -> bool:
+        """Whether the answer is over, which it says."""
         num_answer_tokens = len(held.token_ids) - held.joined.num_prompt_tokens
         if token_id in self.facts.eos_token_ids:
             reason = pb.END_REASON_EOS_TOKEN
         elif num_answer_tokens >= held.joined.max_new_tokens:
             reason = pb.END_REASON_LENGTH
         else:
-            return
+            return False
         result.endings.add(sequence_id=held.joined.sequence_id, reason=reason)
         del self._held[held.joined.sequence_id]
+        return True
 
     def _fail(
         self, sequence_id: int, kind: pb.RowFailure.Kind, message: str, result: pb.StepResult

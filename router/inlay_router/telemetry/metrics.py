@@ -77,6 +77,7 @@ class Metrics:
             "inlay_cached_prompt_tokens": lambda stats: stats.num_cached_tokens,
             "inlay_steps": lambda stats: stats.num_steps,
             "inlay_generated_tokens": lambda stats: stats.num_tokens,
+            "inlay_forced_tokens": lambda stats: stats.num_forced_tokens,
             "inlay_preemptions": lambda stats: stats.num_preemptions,
             "inlay_reconnects": lambda stats: stats.num_reconnects,
         }

@@ -15,6 +15,7 @@ def snapshot(batcher: Batcher, *, num_reconnects: int) -> Stats:
         num_blocks_idle=pool.num_idle,
         num_steps=counters.num_steps,
         num_tokens=counters.num_tokens,
+        num_forced_tokens=counters.num_forced_tokens,
         num_preemptions=counters.num_preemptions,
         num_prompt_tokens=counters.num_prompt_tokens,
         num_cached_tokens=counters.num_cached_tokens,

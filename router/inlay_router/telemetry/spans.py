@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from inlay_router.request import Finish
+from inlay_router.telemetry.stages import Stage
 
 Nanoseconds: TypeAlias = int
 
@@ -28,13 +29,19 @@ class Trail:
     end: Nanoseconds
     validation_seconds: float | None
     """From receipt to the queue; None when it never came there."""
+    stages: Sequence[Stage] = ()
+    """What took time in it before the queue."""
+    received: float
+    """The start, as `time.perf_counter` tells it."""
     finishes: Sequence[Finish]
     failure: str | None
     """Why it failed; None when it did not."""
 
 
 def spans_of(trail: Trail) -> Iterator[dict[str, Any]]:
-    """The call, and below it `validation`, then `queue` and `inference` of each generation."""
+    """The call, and below it `validation`, what took time in that (`image_fetch`, `image_check`,
+    `image_queue`, `image_prepare`, `image_encode`, `grammar_check`), then `queue` and `inference`
+    of each generation."""
     parent = _PARENT.fullmatch(trail.traceparent)
     trace_id = parent[1] if parent else secrets.token_hex(16)
     span_id = secrets.token_hex(8)
@@ -49,6 +56,9 @@ def spans_of(trail: Trail) -> Iterator[dict[str, Any]]:
 
 
 def _stages(trail: Trail) -> Iterator[tuple[str, Nanoseconds, Nanoseconds]]:
+    for one in trail.stages:
+        begun = trail.start + _nanoseconds(one.begun - trail.received)
+        yield one.name, begun, begun + _nanoseconds(one.seconds)
     if trail.validation_seconds is None:
         return
     queued = trail.start + _nanoseconds(trail.validation_seconds)

@@ -11,6 +11,8 @@ class Counters:
     """Steps sent."""
     num_tokens: int = 0
     """Tokens of answers."""
+    num_forced_tokens: int = 0
+    """Of those, tokens that a grammar forced and that took no step of their own."""
     num_preemptions: int = 0
     """Times that a sequence gave its blocks to another."""
     num_prompt_tokens: int = 0
@@ -37,6 +39,8 @@ class Stats:
     """Steps sent."""
     num_tokens: int
     """Tokens of answers."""
+    num_forced_tokens: int
+    """Of those, tokens that a grammar forced and that took no step of their own."""
     num_preemptions: int
     """Times that a sequence gave its blocks to another."""
     num_prompt_tokens: int

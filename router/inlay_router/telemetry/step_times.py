@@ -24,6 +24,7 @@ _PARTS: Final = {
     "deliver": "Judging what was chosen, settling it and handing it to the streams",
 }
 """Parts of a step in order, and what they are."""
+_FILL: Final = "Filling grammar masks beside the model, of which a step waits for `mask`"
 
 Seconds: TypeAlias = float
 
@@ -59,6 +60,7 @@ class StepTimes(Collector):
     def __init__(self) -> None:
         self._parts = {part: _Histogram() for part in _PARTS}
         self._steps = _Histogram()
+        self._fill = _Histogram()
         self._scheduling: deque[Seconds] = deque()  # of steps in flight, the oldest first
 
     def reset(self) -> None:
@@ -83,9 +85,11 @@ class StepTimes(Collector):
             whole += seconds
             histogram.observe(seconds)
         self._steps.observe(whole)
+        self._fill.observe(timings.fill * 1e-9)
 
     def collect(self) -> Iterator[HistogramMetricFamily]:
         """What the metrics page shows."""
         yield self._steps.family("inlay_step_duration", "All parts of a step, in seconds")
         for part, histogram in self._parts.items():
             yield histogram.family(f"inlay_step_{part}_duration", f"{_PARTS[part]}, in seconds")
+        yield self._fill.family("inlay_step_fill_duration", f"{_FILL}, in seconds")

@@ -2,8 +2,9 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
-from typing import Self, cast
+from collections.abc import Callable, Iterable
+from collections.abc import Sequence as Several
+from typing import Self, TypeAlias, cast
 
 from inlay_proto import generate_pb2 as pb
 from inlay_router.batching.delivery import Delivery
@@ -13,6 +14,11 @@ from inlay_router.request import Finish, FinishReason, GenerationRequest, Token,
 from inlay_router.text.detokenizer import detokenizer
 from inlay_router.text.stop import StopMatcher
 from inlay_router.text.tokenizer import Tokenizer
+
+Items: TypeAlias = Several[Token | Finish]
+"""What came together, in order."""
+Deputy: TypeAlias = Callable[[Items], bool]
+"""Takes items in a reader's stead, without waiting; False if it cannot, then the reader must."""
 
 _REASONS = {
     pb.END_REASON_LENGTH: FinishReason.LENGTH,
@@ -36,6 +42,9 @@ class Answer:
         self.sequence = Sequence.of(request, client_id)
         self.num_repairs = 0
         """Times that its image features were prepared again since its last token."""
+        self.deputy: Deputy | None = None
+        """Asked before a reader who waits is woken, which costs more than the item that he wakes
+        for. The end of the answer, whatever it is, goes to the reader himself."""
         self._request = request
         self._tokenizer = tokenizer
         self._clock = clock
@@ -44,6 +53,7 @@ class Answer:
         self._texts: list[str] = []
         self._num_tokens = 0
         self._prompt_logprobs = _no_logprobs(request)
+        self._prompt_tops: list[tuple[TopToken, ...]] = [()] * len(self._prompt_logprobs)
         self._submitted_at = clock()
         self._started_at: float | None = None
         self._unread: deque[Token | Finish] = deque()
@@ -68,7 +78,7 @@ class Answer:
             return
         self.num_repairs = 0
         if (news := delivery.prompt_logprobs) is not None:
-            self._prompt_logprobs[news.start : news.start + len(news.logprobs)] = news.logprobs
+            self._note_prompt(news)
         tops = self._top_tokens(delivery.top_tokens)
         for place, token_id in enumerate(delivery.token_ids):
             logits = b"" if place else delivery.logits
@@ -124,7 +134,12 @@ class Answer:
         return cast(tuple[Token, ...], tuple(tokens)), cast(Finish, finish)
 
     def _wake(self) -> None:
-        if self._reader is not None and not self._reader.done():
+        """Once there is something to read: for the deputy, or else for the reader."""
+        if self._reader is None or self._reader.done() or not (self._unread or self._is_over):
+            return
+        if self.deputy is not None and not self._is_over and self.deputy(list(self._unread)):
+            self._unread.clear()
+        else:
             self._reader.set_result(None)
 
     def _add(
@@ -157,9 +172,22 @@ class Answer:
         """The likeliest tokens at each position; nothing when none were asked for."""
         if message is None:
             return []
-        pairs = zip(message.token_ids, message.logprobs, strict=True)
+        return self._tops(message.token_ids, message.logprobs, self._request.top_n_tokens)
+
+    def _note_prompt(self, news: pb.PromptLogprobs) -> None:
+        """What the model makes of the prompt from position `news.start` on."""
+        places = slice(news.start, news.start + len(news.logprobs))
+        self._prompt_logprobs[places] = news.logprobs
+        if news.top_token_ids:
+            width = self._request.num_prompt_top_tokens
+            self._prompt_tops[places] = self._tops(news.top_token_ids, news.top_logprobs, width)
+
+    def _tops(
+        self, token_ids: Iterable[int], logprobs: Iterable[float], width: int
+    ) -> list[tuple[TopToken, ...]]:
+        """Flat arrays as `width` tokens for each position."""
+        pairs = zip(token_ids, logprobs, strict=True)
         tops = [self._top_token(token_id, logprob) for token_id, logprob in pairs]
-        width = self._request.top_n_tokens
         return [tuple(tops[start : start + width]) for start in range(0, len(tops), width)]
 
     def _top_token(self, token_id: int, logprob: float) -> TopToken:
@@ -180,6 +208,7 @@ class Answer:
                 generated_text="".join(self._texts),
                 num_generated_tokens=self._num_tokens,
                 prompt_logprobs=tuple(self._prompt_logprobs),
+                prompt_top_tokens=tuple(self._prompt_tops),
                 num_cached_tokens=self.sequence.num_cached_tokens,
                 is_shortened=self.sequence.has_shortened,
                 queue_seconds=started_at - self._submitted_at,

@@ -54,6 +54,27 @@ class Tokenizer:
         pairs = zip(found.ids, found.offsets, strict=True)
         return [(token_id, start, end) for token_id, (start, end) in pairs]
 
+    def spans_of(self, pieces: Sequence[str]) -> list[tuple[int, int, int]]:
+        """The same for a text in pieces: no token reaches from one into the next."""
+        before, behind = self._frame
+        found = [(token_id, 0, 0) for token_id in before]
+        num_characters = 0
+        for piece in pieces:
+            for token_id, start, end in _spans_behind(
+                self._fast, piece, is_first=not num_characters
+            ):
+                found.append((token_id, num_characters + start, num_characters + end))
+            num_characters += len(piece)
+        return [*found, *((token_id, num_characters, num_characters) for token_id in behind)]
+
+    @cached_property
+    def _frame(self) -> tuple[list[int], list[int]]:
+        """Tokens that the tokenizer's template adds before a text, and behind it."""
+        found = self._fast.encode("a")
+        mask = found.special_tokens_mask
+        start, stop = mask.index(0), len(mask) - mask[::-1].index(0)
+        return found.ids[:start], found.ids[stop:]
+
     @cached_property
     def added_tokens(self) -> Mapping[str, bool]:
         """Tokens that are recognised wherever they are written, and whether each is special."""
@@ -128,3 +149,17 @@ def _encode_behind(fast: tokenizers.Tokenizer, text: str) -> list[int]:
     before = _encode(fast, "\n")
     ids = _encode(fast, f"\n{text}")
     return ids[len(before) :] if ids[: len(before)] == before else _encode(fast, text)
+
+
+def _spans_behind(
+    fast: tokenizers.Tokenizer, text: str, *, is_first: bool
+) -> list[tuple[int, int, int]]:
+    """Ids of a text, and where they stand in it; as `_encode_behind` where it is not the first."""
+    lead = "" if is_first else "\n"
+    num_before = len(_encode(fast, lead)) if lead else 0
+    found = fast.encode(lead + text, add_special_tokens=False)
+    spans = [
+        (token_id, max(0, start - len(lead)), end - len(lead))
+        for token_id, (start, end) in zip(found.ids, found.offsets, strict=True)
+    ]
+    return spans[num_before:]
