@@ -30,6 +30,7 @@ class CompileProcess:
         self._waiting: dict[int, asyncio.Future[wire.Message]] = {}
         self._num_requests = 0
         self._reading: asyncio.Task[None] | None = None
+        self._is_cut_off = False  # before its own end is seen
 
     @classmethod
     async def start(cls, facts: wire.Message) -> tuple[Self, str | None]:
@@ -67,7 +68,7 @@ class CompileProcess:
     @property
     def has_ended(self) -> bool:
         """It answers no more."""
-        return self._reading is None or self._reading.done()
+        return self._is_cut_off or self._reading is None or self._reading.done()
 
     async def ask(self, spec: GrammarSpec) -> Verdict:
         """What became of one compilation.
@@ -108,6 +109,7 @@ class CompileProcess:
             stdin.write(wire.encode(message))
             await stdin.drain()
         except ConnectionError:
+            self._is_cut_off = True
             raise ProcessEnded from None
 
     async def _receive(self) -> wire.Message:

@@ -217,6 +217,25 @@ def test_a_compile_process_that_was_killed_is_replaced(tokenizer: Tokenizer) -> 
         running.play(scenario)
 
 
+def test_a_process_whose_pipe_broke_is_replaced_before_its_end_is_seen(
+    tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(pool: CompilePool) -> None:
+        before = pool.process_id
+        write = asyncio.StreamWriter.write
+
+        def fail_once(writer: asyncio.StreamWriter, data: bytes) -> None:
+            monkeypatch.setattr(asyncio.StreamWriter, "write", write)
+            raise BrokenPipeError
+
+        monkeypatch.setattr(asyncio.StreamWriter, "write", fail_once)
+        await pool.check(SMALL)
+        assert pool.process_id != before
+
+    with Running(tokenizer) as running:
+        running.play(scenario)
+
+
 def test_a_tokenizer_that_cannot_be_used_refuses_every_grammar(tokenizer: Tokenizer) -> None:
     async def scenario() -> None:
         pool = CompilePool(tokenizer.to_str(), 100, [0])
