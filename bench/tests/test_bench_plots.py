@@ -7,6 +7,7 @@ import pytest
 
 pytest.importorskip("matplotlib")
 
+from inlay_bench.grammars.results import GrammarsResult
 from inlay_bench.peers.results import EngineResult, ModelResult, PeersResult, Reached, RowResult
 from inlay_bench.plots.__main__ import draw_all, take_newest
 from inlay_bench.serving.stalls import StallsResult
@@ -66,3 +67,15 @@ def test_the_newest_results_are_taken_and_drawn(tmp_path: Path) -> None:
     assert [path.name for path in written] == names
     assert all(path.read_bytes().startswith(PNG) for path in written)
     assert msgspec.json.decode((plots / "peers.json").read_bytes(), type=PeersResult) == PEERS
+
+
+def test_a_run_of_a_part_that_no_plot_shows_is_passed_over(tmp_path: Path) -> None:
+    results, plots = tmp_path / "results", tmp_path / "plots"
+    results.mkdir()
+    plots.mkdir()
+    answers_alone = GrammarsResult(
+        when="today", machine="m", vocabulary="v", vocab_size=8, versions={}, collections=[]
+    )
+    (results / "grammars-1.json").write_bytes(msgspec.json.encode(answers_alone))
+    take_newest(results, plots)
+    assert draw_all(plots) == []

@@ -38,6 +38,8 @@ class Source:
     name: str
     result: type[msgspec.Struct]
     plots: dict[str, Callable[[Any, Path], None]]
+    can_be_drawn: Callable[[Any], bool] = lambda result: True
+    """Whether a run measured what its plots show; a part of a bench may be run alone."""
 
 
 SOURCES = (
@@ -45,7 +47,12 @@ SOURCES = (
     Source("stalls", StallsResult, {"inter-token-latency": gaps.draw}),
     Source("router", RouterResult, {"growth": growth.draw}),
     Source("grammar", GrammarResult, {"grammar": grammar.draw}),
-    Source("grammars", GrammarsResult, {"schemas": schemas.draw}),
+    Source(
+        "grammars",
+        GrammarsResult,
+        {"schemas": schemas.draw},
+        can_be_drawn=lambda result: bool(result.collections),
+    ),
     Source("bombs", ExplosionsResult, {"bombs": explosions.draw}),
     Source("images", ImagesResult, {"image-workers": workers.draw}),
     Source("soak", SoakResult, {"memory": memory.draw}),
@@ -53,11 +60,12 @@ SOURCES = (
 
 
 def take_newest(results: Path, folder: Path) -> None:
-    """Bring the newest result of each bench; benches that were not run keep what they had."""
+    """Bring the newest result of each bench that can be drawn; others keep what they had."""
     for source in SOURCES:
-        found = sorted(results.glob(f"{source.name}-*.json"))
-        if found:
-            shutil.copyfile(found[-1], folder / f"{source.name}.json")
+        for path in sorted(results.glob(f"{source.name}-*.json"), reverse=True):
+            if source.can_be_drawn(msgspec.json.decode(path.read_bytes(), type=source.result)):
+                shutil.copyfile(path, folder / f"{source.name}.json")
+                break
 
 
 def draw_all(folder: Path) -> list[Path]:
