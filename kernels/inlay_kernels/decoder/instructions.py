@@ -22,7 +22,7 @@ def instruction(generator: Callable[..., Any]) -> Any:
     return intrinsic(generator)
 
 
-def _element(context: Any, builder: Any, array_type: Any, array: Any, place: Any) -> Any:
+def element_pointer(context: Any, builder: Any, array_type: Any, array: Any, place: Any) -> Any:
     """Pointer to an element of a contiguous array, by its place from the first on."""
     return builder.gep(context.make_array(array_type)(context, builder, array).data, [place])
 
@@ -32,7 +32,7 @@ def fetch_add(typing_context, array, place, amount):  # type: ignore[no-untyped-
     """Add to an int64 of a flat array, at once for all threads; what it was before."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = _element(context, builder, signature.args[0], *arguments[:2])
+        pointer = element_pointer(context, builder, signature.args[0], *arguments[:2])
         return builder.atomic_rmw("add", pointer, arguments[2], _SEQUENTIAL)
 
     return types.int64(array, types.int64, types.int64), generate
@@ -43,7 +43,7 @@ def load_shared(typing_context, array, place):  # type: ignore[no-untyped-def]
     """An int64 of a flat array as other threads left it; what they wrote before is seen too."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = _element(context, builder, signature.args[0], *arguments)
+        pointer = element_pointer(context, builder, signature.args[0], *arguments)
         return builder.load_atomic(pointer, _SEQUENTIAL, 8)
 
     return types.int64(array, types.int64), generate

@@ -127,7 +127,7 @@ def _loop(
     """Sums over all steps, of which each reads `form.inputs` inputs of every row."""
     before = builder.block
     held = [builder.gep(output, [_INT64(number)]) for number in range(2 * len(rows))]
-    begun = [_load(builder, part, FLOATS, 4) if is_adding else _zeros() for part in held]
+    begun = [load(builder, part, FLOATS, 4) if is_adding else _zeros() for part in held]
     loop, after = builder.append_basic_block("loop"), builder.append_basic_block("stored")
     builder.branch(loop)
     builder.position_at_end(loop)
@@ -199,7 +199,8 @@ def _zeros() -> Any:
     return ir.Constant(FLOATS, [0.0] * LANES)
 
 
-def _load(builder: Any, pointer: Any, kind: Any, alignment: int) -> Any:
+def load(builder: Any, pointer: Any, kind: Any, alignment: int) -> Any:
+    """What is at a pointer, as a kind of LLVM's that it need not have been made for."""
     loaded = builder.load(builder.bitcast(pointer, kind.as_pointer()))
     loaded.align = alignment
     return loaded
@@ -213,7 +214,7 @@ def _ask(builder: Any, pointer: Any) -> None:
     builder.call(prefetch, [ahead, _INT32(0), _INT32(3), _INT32(1)])
 
 
-def _everywhere(builder: Any, number: Any) -> Any:
+def everywhere(builder: Any, number: Any) -> Any:
     """A vector that holds one number in each lane."""
     vector = ir.VectorType(number.type, LANES)
     nothing = ir.Constant(vector, ir.Undefined)
@@ -222,16 +223,16 @@ def _everywhere(builder: Any, number: Any) -> Any:
 
 
 def _load_floats(builder: Any, pointer: Any) -> Any:
-    return _load(builder, pointer, FLOATS, 4)
+    return load(builder, pointer, FLOATS, 4)
 
 
 def _load_bfloats(builder: Any, pointer: Any) -> Any:
-    return builder.bitcast(_load(builder, pointer, INTS, 2), _BFLOATS)
+    return builder.bitcast(load(builder, pointer, INTS, 2), _BFLOATS)
 
 
 def _load_widened(builder: Any, pointer: Any) -> tuple[Any, Any]:
     """Pairs of bfloat16, as floats: the first of each pair, and the second."""
-    return _halves(builder, _load(builder, pointer, INTS, 2))
+    return _halves(builder, load(builder, pointer, INTS, 2))
 
 
 def _halves(builder: Any, pairs: Any) -> tuple[Any, Any]:
@@ -244,7 +245,7 @@ def _halves(builder: Any, pairs: Any) -> tuple[Any, Any]:
 def _load_bytes(builder: Any, pointer: Any) -> tuple[Any, Any]:
     """LANES signed bytes for the first input of a step, then as many for the second; as floats."""
     parts = (pointer, builder.gep(pointer, [_INT64(LANES)]))
-    wide = [builder.sext(_load(builder, part, _BYTES, 1), INTS) for part in parts]
+    wide = [builder.sext(load(builder, part, _BYTES, 1), INTS) for part in parts]
     return builder.sitofp(wide[0], FLOATS), builder.sitofp(wide[1], FLOATS)
 
 
@@ -256,26 +257,26 @@ def _load_bytes_as_bfloats(builder: Any, pointer: Any) -> Any:
 
 
 def _one_float(builder: Any, row: Any, step: Any) -> Any:
-    return _everywhere(builder, builder.load(builder.gep(row, [step])))
+    return everywhere(builder, builder.load(builder.gep(row, [step])))
 
 
 def _pair_of_bfloats(builder: Any, row: Any, step: Any) -> Any:
-    return builder.bitcast(_everywhere(builder, _load_pair(builder, row, step)), _BFLOATS)
+    return builder.bitcast(everywhere(builder, _load_pair(builder, row, step)), _BFLOATS)
 
 
 def _load_pair(builder: Any, row: Any, step: Any) -> Any:
-    return _load(builder, builder.gep(row, [builder.mul(step, _INT64(2))]), _INT32, 2)
+    return load(builder, builder.gep(row, [builder.mul(step, _INT64(2))]), _INT32, 2)
 
 
 def _two_numbers(is_paired: bool) -> Callable[[Any, Any, Any], tuple[Any, Any]]:
     def from_floats(builder: Any, row: Any, step: Any) -> tuple[Any, Any]:
         place = builder.mul(step, _INT64(2))
         pointers = (builder.gep(row, [place]), builder.gep(row, [builder.add(place, _INT64(1))]))
-        first, second = (_everywhere(builder, builder.load(pointer)) for pointer in pointers)
+        first, second = (everywhere(builder, builder.load(pointer)) for pointer in pointers)
         return first, second
 
     def from_bfloats(builder: Any, row: Any, step: Any) -> tuple[Any, Any]:
-        return _halves(builder, _everywhere(builder, _load_pair(builder, row, step)))
+        return _halves(builder, everywhere(builder, _load_pair(builder, row, step)))
 
     return from_bfloats if is_paired else from_floats
 

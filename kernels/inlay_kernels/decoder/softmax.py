@@ -11,8 +11,17 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.core import cgutils
 
-from inlay_kernels.decoder.instructions import instruction
-from inlay_kernels.decoder.products import FLOATS, INTS, LANES, PANEL, BFloat16, add_product
+from inlay_kernels.decoder.instructions import element_pointer, instruction
+from inlay_kernels.decoder.products import (
+    FLOATS,
+    INTS,
+    LANES,
+    PANEL,
+    BFloat16,
+    add_product,
+    everywhere,
+    load,
+)
 from inlay_kernels.processor import HAS_BFLOAT16_PRODUCTS
 
 _INT32, _INT64 = ir.IntType(32), ir.IntType(64)
@@ -39,15 +48,15 @@ def highest_score(  # type: ignore[no-untyped-def]
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         array, start, stride, num_panels = arguments
-        first = _at(context, builder, signature.args[0], array, start)
+        first = element_pointer(context, builder, signature.args[0], array, start)
 
         def higher(panel: Any, tops: Sequence[Any]) -> list[Any]:
             place = builder.gep(first, [builder.mul(panel, stride)])
             return [
-                _higher(builder, _load(builder, place, half), top) for half, top in enumerate(tops)
+                _higher(builder, _half(builder, place, half), top) for half, top in enumerate(tops)
             ]
 
-        tops = _over_panels(builder, num_panels, [_everywhere(float("-inf"))] * 2, higher)
+        tops = _over_panels(builder, num_panels, [_constant(float("-inf"))] * 2, higher)
         return _reduced(builder, _higher(builder, *tops), _higher)
 
     return types.float32(scores, types.int64, types.int64, types.int64), generate
@@ -68,30 +77,26 @@ def fill_shares(  # type: ignore[no-untyped-def]
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         array, start, stride, num_panels, scale, offset, put, put_start = arguments
-        first = _at(context, builder, signature.args[0], array, start)
-        filled = _at(context, builder, signature.args[6], put, put_start)
-        factor = _spread(builder, scale)
-        minus_offset = _spread(builder, builder.fneg(offset))
+        first = element_pointer(context, builder, signature.args[0], array, start)
+        filled = element_pointer(context, builder, signature.args[6], put, put_start)
+        factor = everywhere(builder, scale)
+        minus_offset = everywhere(builder, builder.fneg(offset))
 
         def fill(panel: Any, totals: Sequence[Any]) -> list[Any]:
             place = builder.gep(first, [builder.mul(panel, stride)])
             target = builder.gep(filled, [builder.mul(panel, _INT64(PANEL))])
             added = []
             for half, total in enumerate(totals):
-                exponent = add_product(builder, minus_offset, _load(builder, place, half), factor)
+                exponent = add_product(builder, minus_offset, _half(builder, place, half), factor)
                 share = _power_of_two(builder, exponent)
                 _store(builder, share, builder.gep(target, [_INT64(half * LANES)]))
                 added.append(builder.fadd(total, share))
             return added
 
-        totals = _over_panels(builder, num_panels, [_everywhere(0.0)] * 2, fill)
+        totals = _over_panels(builder, num_panels, [_constant(0.0)] * 2, fill)
         return _reduced(builder, builder.fadd(*totals), lambda builder, a, b: builder.fadd(a, b))
 
     return signature, generate
-
-
-def _at(context: Any, builder: Any, kind: Any, array: Any, place: Any) -> Any:
-    return builder.gep(context.make_array(kind)(context, builder, array).data, [place])
 
 
 def _over_panels(
@@ -120,11 +125,9 @@ def _over_panels(
     return made
 
 
-def _load(builder: Any, place: Any, half: int) -> Any:
-    pointer = builder.gep(place, [_INT64(half * LANES)])
-    loaded = builder.load(builder.bitcast(pointer, FLOATS.as_pointer()))
-    loaded.align = 4
-    return loaded
+def _half(builder: Any, panel: Any, half: int) -> Any:
+    """One of the two vectors of a panel."""
+    return load(builder, builder.gep(panel, [_INT64(half * LANES)]), FLOATS, 4)
 
 
 def _store(builder: Any, numbers: Any, pointer: Any) -> None:
@@ -150,13 +153,13 @@ def _rounded(builder: Any, numbers: Any) -> Any:
 
 def _power_of_two(builder: Any, exponents: Any) -> Any:
     """2 ** x within 3 units in the last place for x <= 0; NaN stays NaN."""
-    is_low = builder.fcmp_ordered("<", exponents, _everywhere(_LOWEST))
-    exponents = builder.select(is_low, _everywhere(_LOWEST), exponents)
+    is_low = builder.fcmp_ordered("<", exponents, _constant(_LOWEST))
+    exponents = builder.select(is_low, _constant(_LOWEST), exponents)
     whole = _unary(builder, "llvm.rint", exponents)
     rest = builder.fsub(exponents, whole)
-    power = _everywhere(_POLYNOMIAL[0])
+    power = _constant(_POLYNOMIAL[0])
     for coefficient in _POLYNOMIAL[1:]:
-        power = add_product(builder, _everywhere(coefficient), power, rest)
+        power = add_product(builder, _constant(coefficient), power, rest)
     biased = builder.add(builder.fptosi(whole, INTS), _ints(127))
     return builder.fmul(power, builder.bitcast(builder.shl(biased, _ints(23)), FLOATS))
 
@@ -189,16 +192,9 @@ def _reduced(builder: Any, numbers: Any, join: Callable[[Any, Any, Any], Any]) -
     return builder.extract_element(numbers, _INT32(0))
 
 
-def _everywhere(number: float) -> Any:
+def _constant(number: float) -> Any:
     return ir.Constant(FLOATS, [number] * LANES)
 
 
 def _ints(number: int) -> Any:
     return ir.Constant(INTS, [number] * LANES)
-
-
-def _spread(builder: Any, number: Any) -> Any:
-    """A vector that holds a float in each lane."""
-    nothing = ir.Constant(FLOATS, ir.Undefined)
-    first = builder.insert_element(nothing, number, _INT32(0))
-    return builder.shuffle_vector(first, nothing, ir.Constant(INTS, [0] * LANES))
