@@ -51,6 +51,7 @@ def _run(disturbance: Disturbance, options: argparse.Namespace) -> Outcome:
         outcome = disturbance.round(fault, moment, num_streams, which=total.num_kills)
         if outcome.failures:
             print(disturbance.server.output()[-_NUM_LAST_CHARACTERS:])
+            print("not as undisturbed:", *outcome.failures, sep="\n  ")
         total.add(outcome)
         print(f"{seconds:6.0f} s  {fault.name}, {moment}, {num_streams}: {total}", flush=True)
     return total

@@ -41,8 +41,8 @@ class Canary:
         """Readable when the child ended, by itself or not."""
         return self._fd
 
-    def verdict(self) -> Verdict:
-        """Wait for the child, which has ended or is about to."""
+    def verdict(self) -> Verdict | None:
+        """Wait for the child, which has ended or is about to; None if somebody killed it."""
         with os.fdopen(self._fd, "rb") as pipe:
             words = pipe.read()
         _, status = os.waitpid(self._pid, 0)
@@ -94,7 +94,9 @@ def _confine(limits: CompileLimits) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (max_bytes,) * 2)
 
 
-def _obituary(exit_code: int, limits: CompileLimits) -> Verdict:
+def _obituary(exit_code: int, limits: CompileLimits) -> Verdict | None:
+    if exit_code == -signal.SIGKILL:
+        return None
     if exit_code == -signal.SIGABRT:
         return Verdict(error=_too_large(limits))
     if exit_code == -signal.SIGSEGV:

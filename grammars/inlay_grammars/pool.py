@@ -14,8 +14,8 @@ from inlay_grammars.verdict import Verdict
 MAX_CACHED = 16_384
 """Verdicts kept, refusals among them."""
 MAX_CACHED_BYTES = 16 * 1024 * 1024
-MAX_TRIES = 2
-"""A compile process that ended may have been killed for another's sake."""
+MAX_TRIES = 3
+"""A process that ended may have been killed for another's sake."""
 
 
 class CompilePool:

@@ -4,6 +4,8 @@ import asyncio
 import os
 import sys
 from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
 from typing import Self
 
@@ -13,20 +15,25 @@ from inlay_grammars.verdict import Verdict
 
 GRACE_SECONDS = 2.0
 """Between asking the process to end and killing it."""
+START_SECONDS = 120.0
+"""To read a large tokenizer, on a machine that has much else to do."""
+HANG_SECONDS = 20.0
+"""Beyond the time of a compilation, which the process itself ends when that is over."""
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 """The process forks, which is only safe while it has one thread."""
 
 
 class ProcessEnded(Exception):
-    """The compile process ended before it answered."""
+    """The compile process, or the canary that it forked, ended before it answered."""
 
 
 class CompileProcess:
     """A running `inlay_grammars.worker`. Answers come in any order."""
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: Process, compile_seconds: float) -> None:
         """Use `start`."""
         self._process = process
+        self._patience = compile_seconds + HANG_SECONDS
         self._waiting: dict[int, asyncio.Future[wire.Message]] = {}
         self._num_requests = 0
         self._reading: asyncio.Task[None] | None = None
@@ -37,7 +44,7 @@ class CompileProcess:
         """A process that was told the model's facts, and why it cannot compile for it, if so.
 
         Raises:
-            ProcessEnded: it ended before it was ready.
+            ProcessEnded: it ended before it was ready, or was not ready in time.
         """
         command = (sys.executable, "-m", "inlay_grammars.worker")
         environment = os.environ | ONE_THREAD
@@ -48,11 +55,13 @@ class CompileProcess:
                 stdout=PIPE,
                 env=environment,
                 start_new_session=True,  # Ctrl-C is for those who started us
-            )
+            ),
+            facts["limits"]["seconds"],
         )
         try:
-            await process._send(facts)
-            ready = await process._receive()
+            async with process._ending_after(START_SECONDS):
+                await process._send(facts)
+                ready = await process._receive()
         except BaseException:
             await process.stop()
             raise
@@ -74,7 +83,7 @@ class CompileProcess:
         """What became of one compilation.
 
         Raises:
-            ProcessEnded: the process ended first.
+            ProcessEnded: the process, or its canary, was killed first, or the process hangs.
         """
         if self.has_ended:
             raise ProcessEnded
@@ -83,8 +92,12 @@ class CompileProcess:
         answer: asyncio.Future[wire.Message] = asyncio.get_running_loop().create_future()
         self._waiting[request_id] = answer
         try:
-            await self._send({"id": request_id, "spec": asdict(spec)})
-            return Verdict(**(await answer)["verdict"])
+            async with self._ending_after(self._patience):
+                await self._send({"id": request_id, "spec": asdict(spec)})
+                verdict = (await answer)["verdict"]
+            if verdict is None:
+                raise ProcessEnded
+            return Verdict(**verdict)
         finally:
             self._waiting.pop(request_id, None)
 
@@ -101,6 +114,19 @@ class CompileProcess:
             await self._process.wait()
         if self._reading is not None:
             await self._reading
+
+    @asynccontextmanager
+    async def _ending_after(self, seconds: float) -> AsyncIterator[None]:
+        """A process that is not done with the block by then hangs: it is ended, for all who wait
+        for it. Raises ProcessEnded."""
+        try:
+            async with asyncio.timeout(seconds):
+                yield
+        except TimeoutError:
+            self._is_cut_off = True
+            with suppress(ProcessLookupError):
+                self._process.kill()
+            raise ProcessEnded from None
 
     async def _send(self, message: wire.Message) -> None:
         stdin = self._process.stdin

@@ -73,8 +73,9 @@ class Worker:
             canary.kill()
         self._selector.close()
 
-    def _report(self, request_id: int, verdict: Verdict) -> None:
-        self._answers.write(wire.encode({"id": request_id, "verdict": asdict(verdict)}))
+    def _report(self, request_id: int, verdict: Verdict | None) -> None:
+        known = None if verdict is None else asdict(verdict)
+        self._answers.write(wire.encode({"id": request_id, "verdict": known}))
 
 
 def main() -> None:

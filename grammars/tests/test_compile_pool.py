@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Coroutine, Iterator
@@ -12,6 +14,7 @@ from tokenizers import Tokenizer
 
 from inlay_grammars.limits import CompileLimits
 from inlay_grammars.pool import CompilePool
+from inlay_grammars.process import ProcessEnded
 from inlay_grammars.spec import GrammarError, GrammarSpec, SpecLimits
 
 MIB = 1024 * 1024
@@ -217,6 +220,59 @@ def test_a_compile_process_that_was_killed_is_replaced(tokenizer: Tokenizer) -> 
         running.play(scenario)
 
 
+def test_a_compile_process_that_hangs_is_replaced(
+    tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("inlay_grammars.process.HANG_SECONDS", 0.0)
+
+    async def scenario(pool: CompilePool) -> None:
+        before = process_id(pool)
+        os.kill(before, signal.SIGSTOP)
+        await asyncio.gather(pool.check(SMALL), pool.check(NOT))
+        assert process_id(pool) != before
+
+    with Running(tokenizer, CompileLimits(seconds=2.0)) as running:
+        running.play(scenario)
+
+
+def test_a_compile_process_that_hangs_from_the_start(
+    tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("inlay_grammars.process.START_SECONDS", 0.0)
+    with pytest.raises(ProcessEnded), Running(tokenizer):
+        pass
+
+
+def test_a_compilation_that_was_killed_is_tried_again(tokenizer: Tokenizer) -> None:
+    async def scenario(pool: CompilePool) -> None:
+        process = psutil.Process(process_id(pool))
+        bomb = asyncio.create_task(pool.check(BOMB))
+        await pool.check(SMALL)  # so the bomb is under way
+        canaries = process.children()
+        canaries[0].kill()
+        while (again := process.children()) in ([], canaries):
+            await asyncio.sleep(0.01)
+        assert len(again) == 1 and not bomb.done()
+        assert process_id(pool) == process.pid
+
+    with Running(tokenizer, PATIENT) as running:
+        running.play(scenario)
+
+
+def test_a_compilation_that_is_always_killed_is_refused(tokenizer: Tokenizer) -> None:
+    async def scenario(pool: CompilePool) -> None:
+        process = psutil.Process(process_id(pool))
+        bomb = asyncio.create_task(refusal(pool, BOMB))
+        while not bomb.done():
+            for canary in process.children():
+                canary.kill()
+            await asyncio.sleep(0.01)
+        assert "ended, repeatedly" in await bomb
+
+    with Running(tokenizer, PATIENT) as running:
+        running.play(scenario)
+
+
 def test_a_process_whose_pipe_broke_is_replaced_before_its_end_is_seen(
     tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -250,6 +306,7 @@ def test_the_process_ends_when_its_parent_dies(tokenizer: Tokenizer) -> None:
     parent = """
 import asyncio, os, sys
 from inlay_grammars.pool import CompilePool
+from inlay_grammars.process import ProcessEnded
 async def main():
     pool = CompilePool(sys.stdin.read(), 1003, [0])
     await pool.start()
