@@ -12,6 +12,7 @@ from harness import EXAMPLES, Server, stream
 PICTURE = EXAMPLES / "shapes.png"
 _NUM_CHARACTERS = 390
 """Of an answer that a grammar holds; a token has one or more."""
+_NUM_ORDERS = 6
 _SECONDS = 180.0
 
 Piece: TypeAlias = tuple[int, str]
@@ -30,6 +31,8 @@ class Job:
     num_pictures: int = 0
     is_seeded: bool = False
     has_grammar: bool = False
+    has_forced_tokens: bool = False
+    """Whether a grammar leaves no choice for most of the answer."""
     num_choices: int = 1
     """More than one by OpenAI's route, as `n`."""
     is_best_of: bool = False
@@ -86,12 +89,29 @@ class Job:
             begin = variant % _NUM_CHARACTERS
             value = f"[a-z ]{{{begin}}}[a-z ]{{{_NUM_CHARACTERS - begin}}}"
             parameters["grammar"] = {"type": "regex", "value": value}
+        if self.has_forced_tokens:
+            parameters["grammar"] = orders(_NUM_ORDERS, variant)
         return parameters
 
     def _completion(self, variant: int) -> dict[str, Any]:
         parameters = self.parameters(variant)
         max_tokens = parameters.pop("max_new_tokens")
         return {"prompt": self.inputs(variant), "max_tokens": max_tokens, **parameters}
+
+
+def orders(num_orders: int, variant: int = 0) -> dict[str, Any]:
+    """A grammar that leaves a choice for few tokens of an answer; each variant has the same
+    language, in words that no cache knows."""
+    status = {"enum": ["waiting for payment", "waiting for delivery", "delivered"]}
+    properties = {"customer_name": {"type": "string", "maxLength": 12}, "status": status}
+    order = {
+        "type": "object",
+        "properties": properties,
+        "required": [*properties],
+        "additionalProperties": False,
+    }
+    listed = {"type": "array", "items": order, "minItems": num_orders, "maxItems": num_orders}
+    return {"type": "json", "value": {"description": f"variant {variant}", **listed}}
 
 
 def data_uri_of(png: bytes) -> str:
@@ -111,7 +131,7 @@ JOBS = (
     Job("a b c d e", is_seeded=True),
     Job("a b c d e" * 60, is_seeded=True, has_grammar=True),
     Job("Extract the objects as JSON.\n\n", num_pictures=1, is_seeded=True),
-    Job("Tell me something.\n\n", has_grammar=True),
+    Job("Tell me something.\n\n", has_forced_tokens=True),
     Job("What is this?\n\n", num_pictures=2, is_seeded=True, has_grammar=True),
     Job("Tell me something.\n\n"),
     Job("a b c d e" * 200, is_seeded=True),

@@ -12,9 +12,11 @@ from types import ModuleType
 
 import pytest
 import torch
-from driver import Driver, Reference, start_shard
+from driver import Driver
 from harness import Server, serve
+from local_shard import start_shard
 from PIL import Image
+from transformers_reference import Reference
 
 from inlay import LLM, SamplingParams
 from inlay_shard.plugins import load_plugins

@@ -1,6 +1,7 @@
 """Bad input gets an error in words at once, and the stream beside it does not change."""
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -144,6 +145,30 @@ def test_a_neighbour_goes_on_undisturbed(server: Server, undisturbed: list[dict[
 def texts_and_ids(events: list[dict[str, Any]]) -> list[object]:
     """What must not change: log-probabilities may move in their last digits with the batch."""
     return [(e["index"], e["token"]["id"], e["token"]["text"], e["generated_text"]) for e in events]
+
+
+RUBBISH = [
+    b"\x16\x03\x01\x02\x00",
+    b"GET / HTTP/1.1\r\nhost: a\r\nupgrade: h2c\r\nconnection: upgrade, close\r\n\r\n",
+    b"GET / HTTP/1.1\r\nhost: a\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n",
+]
+
+
+def test_clients_do_not_fill_the_log(server: Server) -> None:
+    num_lines = len(server.lines)
+    for rubbish in RUBBISH:
+        assert talk(server, rubbish).startswith(b"HTTP/1.1 ")
+    for _, body, status, _, _ in BAD:
+        assert post(server.url + "/generate", body)[0] == status
+    assert server.lines[num_lines:] == []
+
+
+def talk(server: Server, said: bytes) -> bytes:
+    """The beginning of what comes back."""
+    host, _, port = server.url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        connection.sendall(said)
+        return connection.recv(100)
 
 
 def test_unknown_routes_and_methods_are_answered_in_json(server: Server) -> None:

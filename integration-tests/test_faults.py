@@ -7,6 +7,7 @@ from typing import Any
 
 import psutil
 from harness import EXAMPLES, Server, generate, markdown, serve, stream, wait_until
+from jobs import orders
 
 PICTURE = markdown(EXAMPLES / "shapes.png")
 PROMPTS = [
@@ -15,10 +16,7 @@ PROMPTS = [
     "Tell me something.\n\n",
     "a b c d e",
 ]
-LONG = {
-    "max_new_tokens": 700,
-    "grammar": {"type": "regex", "value": "([a-z ]{12}, and so on, ){25}"},  # with forced tokens
-}
+LONG = {"max_new_tokens": 900, "grammar": orders(14)}
 
 
 def collect(server: Server, prompt: str, parameters: dict[str, Any]) -> list[int]:

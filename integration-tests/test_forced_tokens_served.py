@@ -1,8 +1,7 @@
 """Tokens that a grammar forces change no answer: alone, in a crowd, where blocks run out."""
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import jsonschema
@@ -10,7 +9,7 @@ import pytest
 from harness import EXAMPLES
 
 from inlay import LLM, SamplingParams
-from inlay_router import assembly
+from inlay_router.batching.batch_limits import BatchLimits
 from inlay_router.telemetry.stats import Stats
 
 SCENE = json.loads((EXAMPLES / "scene-grammar.json").read_text())["value"]
@@ -39,12 +38,6 @@ PARAMS = [
 PROMPTS = ["Extract the objects as JSON.\n\n" * (1 + place % 3) for place in range(len(PARAMS))]
 
 
-@contextmanager
-def engine(num_blocks: int) -> Iterator[LLM]:
-    with LLM(dtype="float32", num_threads=1, num_gpu_blocks_override=num_blocks) as llm:
-        yield llm
-
-
 def answers(llm: LLM, places: Sequence[int]) -> list[Any]:
     """Token ids, text, and what the model makes of each token, of the requests at `places`."""
     outputs = llm.generate(
@@ -60,15 +53,15 @@ def stats(llm: LLM) -> Stats:
 def test_with_and_without_them_answers_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """In a pool that makes sequences give way to each other in the middle of their answers."""
     everyone = range(len(PARAMS))
-    with engine(num_blocks=5) as llm:
+    with LLM(dtype="float32", num_threads=1, num_gpu_blocks_override=5) as llm:
         pressed = answers(llm, everyone)
         assert stats(llm).num_preemptions > 0
         alone = [answers(llm, [place])[0] for place in everyone[::4]]
-        assert stats(llm).num_forced_tokens > 100
-    monkeypatch.setattr(assembly, "MAX_FORCED_TOKENS", 0)
-    with engine(num_blocks=100) as llm:
-        without = answers(llm, everyone)
-        assert stats(llm).num_forced_tokens == 0
+        num_forced_tokens = stats(llm).num_forced_tokens
+        assert num_forced_tokens > 100
+        monkeypatch.setattr(BatchLimits, "forcing_of", lambda limits, request: None)
+        without = [answers(llm, [place])[0] for place in everyone]
+        assert stats(llm).num_forced_tokens == num_forced_tokens
     for one, other in zip([*pressed, *alone], [*without, *without[::4]], strict=True):
         assert one.token_ids == other.token_ids
         assert one.cumulative_logprob == pytest.approx(other.cumulative_logprob, abs=1e-2)

@@ -149,6 +149,7 @@ def test_a_stream_that_is_left_stops(pipe: Pipeline) -> None:
     [
         ({"max_new_tokens": -1}, "`max_new_tokens` must be strictly positive"),
         ({"top_p": 2.0}, "`top_p` must be > 0.0 and < 1.0"),
+        ({"min_p": 2}, "`min_p` must be >= 0.0 and <= 1.0. Given: 2"),
         ({"logprobs": 50}, "`logprobs` must be >= 0 and <= 20. Given: 50"),
         ({"random_seed": -1}, "`random_seed` must be >= 0"),
     ],

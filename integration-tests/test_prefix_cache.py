@@ -2,6 +2,7 @@
 
 import re
 import urllib.request
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -60,14 +61,35 @@ def test_a_later_turn_finds_the_earlier_answer(server: Server) -> None:
     assert cached(second) > 0
 
 
-def test_another_image_with_the_same_words_has_its_own_answer(server: Server) -> None:
+@pytest.fixture(scope="module")
+def plain() -> Iterator[Server]:
+    """The same without a prefix cache, where nobody waits for what another one computes."""
+    with serve("--dtype", "float32", "--no-prefix-cache") as running:
+        yield running
+
+
+def test_another_image_with_the_same_words_has_its_own_answer(
+    server: Server, plain: Server
+) -> None:
     question = "Look: which colours and shapes are in it? "
     one = ask(server, PICTURE + question, seed=1)
     other = ask(server, OTHER + question, seed=1)
-    with serve("--dtype", "float32", "--no-prefix-cache") as plain:
-        assert tokens(ask(plain, PICTURE + question, seed=1)) == tokens(one)
-        assert tokens(ask(plain, OTHER + question, seed=1)) == tokens(other)
-        assert cached(ask(plain, OTHER + question, seed=1)) == 0
+    assert tokens(ask(plain, PICTURE + question, seed=1)) == tokens(one)
+    assert tokens(ask(plain, OTHER + question, seed=1)) == tokens(other)
+    assert cached(ask(plain, OTHER + question, seed=1)) == 0
+
+
+@pytest.mark.parametrize("kind", PROMPTS)
+def test_equal_prompts_that_come_together_are_answered_as_alone(
+    server: Server, plain: Server, kind: str
+) -> None:
+    inputs = f"{PROMPTS[kind]}{'Nobody asked this before. ' * 8}"
+    alone = [tokens(ask(plain, inputs, seed=seed)) for seed in range(3)]
+    with ThreadPoolExecutor(9) as threads:
+        asking = [threads.submit(ask, server, inputs, seed=n % 3) for n in range(9)]
+        together = [future.result() for future in asking]
+    assert [tokens(answer) for answer in together] == alone * 3
+    assert any(cached(answer) for answer in together)
 
 
 def test_the_metrics_page_counts_what_was_found(server: Server) -> None:

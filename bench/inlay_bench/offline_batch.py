@@ -3,7 +3,6 @@
 Both on one loaded model: two copies of the same weights may differ by 3 % for where they lie.
 """
 
-import argparse
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -21,11 +20,12 @@ from inlay.offline.embedded_link import EmbeddedLink
 from inlay_bench.adapters.inlay_engine import BLOCK_SIZE, SteppedEngine
 from inlay_bench.adapters.stream import Prompt
 from inlay_bench.batch import BenchFailed
-from inlay_bench.options import count, counts
 from inlay_bench.peers.models import MODELS, model_in_form
 from inlay_bench.peers.workload import Words
 from inlay_bench.rounds import in_turn, rounds
-from inlay_bench.saved import describe_machine, now, save
+from inlay_bench.run_options import read_options
+from inlay_bench.saved import describe_machine, now
+from inlay_bench.serving.verb import run_blocking_bench
 
 BAR = 0.98
 """Tokens/s of `LLM.generate` over those of the engine; at least this is the goal."""
@@ -171,30 +171,14 @@ def write_page(result: OfflineResult) -> str:
 
 def parse_options(argv: Sequence[str] | None = None) -> OfflineOptions:
     """The options of a command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m inlay_bench.offline_batch", description="What the offline API costs."
-    )
-    defaults = OfflineOptions()
-    add = parser.add_argument
-    add("--batches", dest="batch_sizes", type=counts, default=defaults.batch_sizes, metavar="N,…")
-    add("--rounds", dest="num_rounds", type=count, default=defaults.num_rounds, metavar="N")
-    add("--minutes", type=float, default=defaults.minutes, metavar="M")
-    add("--threads", dest="num_threads", type=count, default=2, metavar="N")
-    add("--folder", type=Path, default=defaults.folder)
-    return OfflineOptions(**vars(parser.parse_args(argv)))
+    words = "What the offline API costs."
+    return read_options(OfflineOptions, "inlay_bench.offline_batch", words, argv, num_rounds=1)
 
 
 def main() -> int:
     """The exit code: 1 when the measurement failed."""
     options = parse_options()
-    try:
-        result = measure(options)
-    except BenchFailed as error:
-        print(f"the bench failed: {error}", file=sys.stderr)
-        return 1
-    print(write_page(result))
-    print(f"figures: {save(result, 'offline', options.folder)}")
-    return 0
+    return run_blocking_bench("offline", lambda: measure(options), write_page, options.folder)
 
 
 if __name__ == "__main__":

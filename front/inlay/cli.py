@@ -1,9 +1,11 @@
 """The `inlay` command."""
 
 import argparse
+import difflib
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from typing import NoReturn
 
 from inlay import __version__, serve, tgi_flags
 from inlay.environment import environment
@@ -30,7 +32,7 @@ def main(argv: Sequence[str] | None = None, variables: Mapping[str, str] = os.en
     """Run the command line; the exit code. TGI's variables among `variables` stand for flags."""
     options = parse(sys.argv[1:] if argv is None else argv, variables)
     if options.command is None:
-        _parser().print_help()
+        _parsers()[0].print_help()
         return 2
     if options.command == "chat":
         return chat_command.chat(options)
@@ -50,14 +52,24 @@ def parse(argv: Sequence[str], variables: Mapping[str, str]) -> argparse.Namespa
     words = list(argv)
     if words[:1] == ["serve"]:
         words[1:1] = tgi_flags.from_environment(variables, words)
-    parser = _parser()
+    parser, commands = _parsers()
     options, others = parser.parse_known_args(words)
     if others and not ask_command.takes(options, others):
-        parser.error(f"unrecognized arguments: {' '.join(others)}")
+        _refuse(commands.get(options.command, parser), others)
     return options
 
 
-def _parser() -> argparse.ArgumentParser:
+def _refuse(parser: argparse.ArgumentParser, words: Sequence[str]) -> NoReturn:
+    """End the process with the words that a command does not know, and the nearest that it does."""
+    known = [flag for flag in parser.format_help().split() if flag.startswith("--")]
+    typed = [word.partition("=")[0] for word in words if word.startswith("--")]
+    near = [found for flag in typed for found in difflib.get_close_matches(flag, known, 1, 0.75)]
+    hint = f" (is it {' and '.join(near)}?)" if near else ""
+    parser.error(f"unrecognized arguments: {' '.join(words)}{hint}")
+
+
+def _parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentParser]]:
+    """The whole command line, and those of its commands by their names."""
     parser = argparse.ArgumentParser(
         prog="inlay", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -74,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     ask_command.add_arguments(
         _command(commands, "ask", ask, ask_command.DESCRIPTION, words='[IMAGE ...] "QUESTION"')
     )
-    return parser
+    return parser, commands.choices
 
 
 def _command(

@@ -36,6 +36,8 @@ def find_model(name: str | None, revision: str | None) -> ModelFolder:
         if not (folder / "config.json").is_file():
             raise ModelNotFound(f"the folder {name} holds no config.json, so it is not a model")
         return ModelFolder(model_id=name, path=folder)
+    if folder.is_file():
+        raise ModelNotFound(f"{name} is a file; a model is a folder with config.json, or a hub id")
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise ModelNotFound(f"there is no folder {name}")
     return ModelFolder(model_id=name, path=download(name, revision))

@@ -72,7 +72,6 @@ def test_formats_become_grammars(given: Any, kind: str, value: bytes) -> None:
         ({"output_logits": "all"}, "`output_logits` must be 'generation'.* Given: 'all'"),
         ({"logprobs": 0}, "`logprobs` must be at least 1. Given: 0"),
         ({"output_last_hidden_state": "all"}, "hidden states stay in the shards. Given: 'all'"),
-        ({"min_p": 2}, "`min_p` must be >= 0 and <= 1. Given: 2"),
         ({"min_new_tokens": 9, "max_new_tokens": 8}, "`min_new_tokens` must be .* Given: 9"),
         ({"min_new_tokens": 2, "stop_words": ["a"]}, "cannot be set together with `stop_words`"),
         ({"bad_words": [" "]}, "`bad_words` must hold texts"),

@@ -1,4 +1,5 @@
 import argparse
+import re
 import socket
 from pathlib import Path
 
@@ -40,7 +41,8 @@ def test_a_port_in_use_is_said_in_words(capsys: pytest.CaptureFixture[str]) -> N
         other.listen()
         port = other.getsockname()[1]
         assert cli.main(["serve", "--port", str(port)]) == 1
-    assert f"cannot listen on 127.0.0.1 port {port}" in capsys.readouterr().err
+    words = capsys.readouterr().err
+    assert words == f"inlay: cannot listen on 127.0.0.1 port {port}: Address already in use\n"
 
 
 def test_a_folder_without_a_model_is_said_in_words(
@@ -48,6 +50,31 @@ def test_a_folder_without_a_model_is_said_in_words(
 ) -> None:
     assert cli.main(["serve", str(tmp_path), "--port", "0"]) == 1
     assert "holds no config.json" in capsys.readouterr().err
+
+
+def test_a_file_is_not_looked_up_on_the_hub(tmp_path: Path) -> None:
+    file = tmp_path / "model.gguf"
+    file.touch()
+    with pytest.raises(ModelNotFound, match="model.gguf is a file; a model is a folder"):
+        find_model(str(file), None)
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ("serve --num-shards=2", "inlay serve: error: .* --num-shards=2 .is it --num-shard?"),
+        ("serve --enforce-eager", "inlay serve: error: unrecognized arguments: --enforce-eager$"),
+        ("ask --schemas=x Why?", "inlay ask: error: .* --schemas=x .is it --schema?"),
+        ("--verbose", "inlay: error: unrecognized arguments: --verbose$"),
+    ],
+)
+def test_an_unknown_flag_is_told_by_its_command_with_the_nearest_one(
+    capsys: pytest.CaptureFixture[str], typed: str, words: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(typed.split())
+    assert ended.value.code == 2
+    assert re.search(words, capsys.readouterr().err.strip())
 
 
 def test_no_model_means_the_embedded_one() -> None:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from inlay import cli, serve, tgi_flags
+from inlay import cli, model_flags, serve, tgi_flags
 from inlay.model_folder import ModelFolder
 from inlay_router.flags.arguments import config_from
+from inlay_shard.config import parse_arguments
 
 MODEL = ModelFolder(model_id="m", path=Path("folder"))
 
@@ -84,26 +85,58 @@ def test_the_name_of_a_container_is_no_address() -> None:
 
 def test_tokens_of_the_pool_become_blocks() -> None:
     options = parse("--block-size=32", MAX_BATCH_TOTAL_TOKENS="320")
-    arguments = serve.shard_arguments(options, MODEL, 0, "unix:a")
+    arguments = model_flags.to_command_line(options, MODEL, 0, "unix:a")
     assert arguments[arguments.index("--num-blocks") + 1] == "10"
 
 
 def test_the_backend_of_grammars_is_made_where_there_are_grammars() -> None:
-    arguments = serve.shard_arguments(parse("--grammar-backend=outlines_core"), MODEL, 0, "unix:a")
+    arguments = model_flags.to_command_line(
+        parse("--grammar-backend=outlines_core"), MODEL, 0, "unix:a"
+    )
     assert arguments[arguments.index("--grammar-backend") + 1] == "outlines_core"
-    without = serve.shard_arguments(parse(DISABLE_GRAMMAR_SUPPORT="true"), MODEL, 0, "unix:a")
+    without = model_flags.to_command_line(parse(DISABLE_GRAMMAR_SUPPORT="true"), MODEL, 0, "unix:a")
     assert "--grammar-backend" not in without
 
 
 def test_int8_is_handed_on_and_other_quantizations_are_refused(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    arguments = serve.shard_arguments(parse(QUANTIZE="int8"), MODEL, 0, "unix:a")
+    arguments = model_flags.to_command_line(parse(QUANTIZE="int8"), MODEL, 0, "unix:a")
     assert arguments[arguments.index("--quantize") + 1] == "int8"
-    assert "--quantize" not in serve.shard_arguments(parse(), MODEL, 0, "unix:a")
+    assert "--quantize" not in model_flags.to_command_line(parse(), MODEL, 0, "unix:a")
     with pytest.raises(SystemExit):
         parse(QUANTIZE="awq")
     assert "--quantize: must be int8" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "handed"),
+    [("8, 1,4,4", "1,4,8"), ("0", "0"), (None, "1,2,4,8,16,32")],
+    ids=["sizes", "none", "unset"],
+)
+def test_sizes_of_graphs_are_handed_on(given: str | None, handed: str) -> None:
+    options = parse() if given is None else parse(CUDA_GRAPHS=given)
+    arguments = model_flags.to_command_line(options, MODEL, 0, "unix:a")
+    assert arguments[arguments.index("--cuda-graphs") + 1] == handed
+    assert parse_arguments(arguments).cuda_graphs == options.cuda_graphs
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("1,x", "must be 0, or numbers of rows from 1 with commas between them. Given: 1,x"),
+        ("1,0", "must be 0, or numbers of rows"),
+        ("", "must be 0, or numbers of rows"),
+        ("1,5000", "at most 64 numbers of at most 1024 rows. Given: 2, up to 5000"),
+        (",".join(map(str, range(1, 66))), "Given: 65, up to 65"),
+    ],
+)
+def test_sizes_of_graphs_that_cannot_be_are_refused(
+    given: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        parse(f"--cuda-graphs={given}")
+    assert words in capsys.readouterr().err.replace("\n", " ")
 
 
 def test_the_key_stays_out_of_the_command_line() -> None:

@@ -128,6 +128,7 @@ _PARAMETERS: dict[str, Any] = {
     "top_k": 10,
     "top_p": 0.9,
     "typical_p": 0.9,
+    "min_p": 0.1,
     "do_sample": True,
     "max_new_tokens": 9,
     "return_full_text": True,

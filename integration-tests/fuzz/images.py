@@ -14,7 +14,7 @@ from fuzz.bodies import picture
 from fuzz.mutation import damage
 from fuzz.target import Target, Try, check_words, must
 from inlay_router.errors import ValidationError
-from inlay_router.images.image_header import FORMATS
+from inlay_router.images.image_header import FORMATS, read_size
 from inlay_router.images.inspection import ImageCheck, ImageLimits
 from inlay_shard.errors import PreparationRefused
 from inlay_shard.pictures import read_picture
@@ -52,6 +52,8 @@ def _attempt(check: ImageCheck, data: bytes) -> str:
         return check_words(str(error), "")
     num_pixels = image.width * image.height
     must(image.mode == "RGB", f"mode {image.mode}")
+    width, height = read_size(data)
+    must(width * height == num_pixels, f"{width}x{height} by the header, {image.size} in truth")
     must(0 < num_pixels <= _LIMITS.max_pixels, f"{num_pixels} pixels were let through")
     return f"read {num_pixels.bit_length()}"
 

@@ -14,8 +14,8 @@ from inlay_kernels import AttentionBatch
 from inlay_kernels.decoder import Decoder, LayerWeights, PackedTower, Shape, StreamedLinear
 from inlay_kernels.decoder.cache_layout import padded_width
 from inlay_kernels.decoder.crew import claim, finish, run
+from inlay_kernels.decoder.forms import PANEL
 from inlay_kernels.decoder.packing import pack, quantise, unpack
-from inlay_kernels.decoder.products import PANEL
 from inlay_kernels.decoder.reference import decode
 
 BLOCK_SIZE = PANEL
@@ -113,17 +113,20 @@ def make_tower(dtype: torch.dtype, *, is_odd: bool = False, window: int | None =
     return Tower(shape, layers, 1 + random(40), dtype)
 
 
-def make_batch(rows: Sequence[int]) -> tuple[Tensor, AttentionBatch, Tensor, Tensor]:
-    """Embeddings, batch, cosines and sines of some of the rows of LENGTHS."""
+def make_batch(
+    rows: Sequence[int], new: Sequence[int] = NEW
+) -> tuple[Tensor, AttentionBatch, Tensor, Tensor]:
+    """Embeddings, batch, cosines and sines of some of the rows of LENGTHS, of which `new` tokens
+    are computed."""
     generator = torch.Generator().manual_seed(9)
-    embeddings = [torch.randn(count, 40, generator=generator) for count in NEW]
+    embeddings = [torch.randn(count, 40, generator=generator) for count in new]
     tables = torch.randperm(NUM_BLOCKS, generator=generator).view(4, 40)
-    places = [torch.arange(LENGTHS[row] - NEW[row], LENGTHS[row]) for row in rows]
+    places = [torch.arange(LENGTHS[row] - new[row], LENGTHS[row]) for row in rows]
     slots = [
         tables[row, own // BLOCK_SIZE] * BLOCK_SIZE + own % BLOCK_SIZE
         for row, own in zip(rows, places, strict=True)
     ]
-    counts = torch.tensor([0, *(NEW[row] for row in rows)])
+    counts = torch.tensor([0, *(new[row] for row in rows)])
     batch = AttentionBatch(
         row_starts=counts.cumsum(0).to(torch.int32),
         context_lengths=torch.tensor([LENGTHS[row] for row in rows], dtype=torch.int32),
@@ -217,6 +220,19 @@ def test_a_row_alone_has_the_bits_it_has_in_a_crowd(row: int) -> None:
     alone = Decoder(tower.packed(), laid_out(tower.caches()))(*make_batch([row]))
     first = sum(NEW[:row])
     assert torch.equal(alone, crowd[first : first + NEW[row]])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_tokens_in_blocks_of_threads_have_the_bits_they_have_in_one(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tower = make_tower(dtype)
+    found = []
+    for num_threads in (1, 2, 3):
+        monkeypatch.setattr(torch, "get_num_threads", lambda count=num_threads: count)
+        decoder = Decoder(tower.packed(), laid_out(tower.caches()))
+        found.append(decoder(*make_batch(range(4), new=(1, 3, 70, 250))))
+    assert torch.equal(found[1], found[0]) and torch.equal(found[2], found[0])
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -1,6 +1,5 @@
 """Products of packed weights with a few rows, in every form, against plain sums."""
 
-import importlib.util
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -11,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from inlay_kernels import processor
 from inlay_kernels.compiled import as_array
 from inlay_kernels.decoder import products
+from inlay_kernels.decoder.forms import PANEL
 from inlay_kernels.decoder.packing import pack
-from inlay_kernels.decoder.products import MAX_ROWS, PANEL
+from inlay_kernels.decoder.products import MAX_ROWS
 
 NUM_INPUTS = 38
 FORMS = [
@@ -41,18 +40,11 @@ def compile_products(module: ModuleType) -> Loop:
 
 
 @pytest.fixture(scope="module", params=["of this processor", "of any processor"])
-def loop(request: pytest.FixtureRequest) -> Loop:
+def loop(request: pytest.FixtureRequest, portable_twin: Callable[[ModuleType], ModuleType]) -> Loop:
     """Products as they are compiled here, and as where bfloat16 has none of its own."""
     if request.param == "of this processor":
         return compile_products(products)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(processor, "HAS_BFLOAT16_PRODUCTS", False)
-        spec = importlib.util.spec_from_file_location("portable_products", products.__file__)
-        assert spec is not None and spec.loader is not None
-        portable = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(portable)
-    assert not portable.HAS_BFLOAT16_PRODUCTS
-    return compile_products(portable)
+    return compile_products(portable_twin(products))
 
 
 def products_of(loop: Loop, weight: Tensor, x: Tensor) -> Tensor:
@@ -84,3 +76,72 @@ def test_products_of_fractions_are_near(
     torch.testing.assert_close(
         products_of(loop, weight, x), x.float() @ weight.float().T, rtol=1e-5, atol=1e-3
     )
+
+
+Loops = tuple[Loop, Loop]
+CACHED_FORMS = [torch.float32, torch.bfloat16]
+STARTS = np.array([5, 1, 3]) * PANEL * PANEL
+"""Where panels of PANEL inputs begin: not in their order, and not side by side."""
+
+
+def compile_panels(module: ModuleType) -> Loops:
+    multiply_panels: Any = module.multiply_panels
+    add_panels: Any = module.add_panels
+
+    def multiply_loop(num_rows: int, weights: Any, starts: Any, x: Any, sums: Any) -> None:
+        multiply_panels(num_rows, weights, starts, len(starts), PANEL, x, 0, PANEL, sums)
+
+    def add_loop(num_rows: int, weights: Any, starts: Any, x: Any, sums: Any) -> None:
+        stride = len(starts) * PANEL
+        add_panels(num_rows, weights, starts, PANEL * PANEL, len(starts), x, 0, stride, sums)
+
+    return numba.njit(multiply_loop), numba.njit(add_loop)
+
+
+@pytest.fixture(scope="module", params=["of this processor", "of any processor"])
+def panel_loops(
+    request: pytest.FixtureRequest, portable_twin: Callable[[ModuleType], ModuleType]
+) -> Loops:
+    """Products of many panels, in both forms."""
+    is_own = request.param == "of this processor"
+    return compile_panels(products if is_own else portable_twin(products))
+
+
+@pytest.fixture
+def panels() -> Tensor:
+    """(7, outputs, inputs): whole numbers."""
+    generator = torch.Generator().manual_seed(3)
+    return torch.randint(-9, 10, (7, PANEL, PANEL), generator=generator).float()
+
+
+def packed(panels: Tensor, dtype: torch.dtype) -> Any:
+    return as_array(torch.cat([pack(panel.to(dtype)).flatten() for panel in panels]))
+
+
+@pytest.mark.parametrize("dtype", CACHED_FORMS)
+@pytest.mark.parametrize("num_rows", [1, 9, MAX_ROWS])
+def test_products_of_panels_that_lie_apart(
+    panel_loops: Loops, panels: Tensor, dtype: torch.dtype, num_rows: int
+) -> None:
+    x = torch.arange(num_rows * PANEL).view(num_rows, PANEL) % 13 - 6.0
+    sums = np.full((len(STARTS), MAX_ROWS, PANEL), np.nan, np.float32)
+    inputs = as_array(x.to(dtype).flatten())
+    panel_loops[0](num_rows, packed(panels, dtype), STARTS, inputs, sums.reshape(-1))
+    expected = torch.stack([x @ panels[number].T for number in (5, 1, 3)])
+    assert torch.equal(torch.from_numpy(sums[:, :num_rows]), expected)
+    assert np.isnan(sums[:, num_rows:]).all()
+
+
+@pytest.mark.parametrize("dtype", CACHED_FORMS)
+@pytest.mark.parametrize("num_rows", [1, 9, MAX_ROWS])
+def test_products_of_panels_are_added_to_what_is_there(
+    panel_loops: Loops, panels: Tensor, dtype: torch.dtype, num_rows: int
+) -> None:
+    x = torch.arange(num_rows * 3 * PANEL).view(num_rows, 3, PANEL) % 13 - 6.0
+    sums = np.full((MAX_ROWS, PANEL), 2.0, np.float32)
+    inputs = as_array(x.to(dtype).flatten())
+    panel_loops[1](num_rows, packed(panels, dtype), STARTS, inputs, sums.reshape(-1))
+    behind = panels[[6, 2, 4]]  # one panel further than STARTS
+    expected = 2 + torch.einsum("rpi,poi->ro", x, behind)
+    assert torch.equal(torch.from_numpy(sums[:num_rows]), expected)
+    assert (sums[num_rows:] == 2).all()

@@ -20,7 +20,8 @@ from inlay_router.app import make_app
 from inlay_router.assembly import compiling, generating
 from inlay_router.batching import capacity
 from inlay_router.batching.pace import default_prefill_tokens
-from inlay_router.config import ConfigError, RouterConfig
+from inlay_router.config import ConfigError, RouterConfig, check
+from inlay_router.doors.api_keys import ApiKeys
 from inlay_router.doors.connection import ConnectionLimits, HttpConfig
 from inlay_router.doors.slow_readers import drop_slow_readers
 from inlay_router.doors.tls import Certificate, certificate_of
@@ -51,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         config = _config(options)
         certificate = certificate_of(config)
+        _check_before_loading(config)
         with (
             _listener(config, options.listen_fd) as listener,
             asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
@@ -75,6 +77,13 @@ def _config(options: argparse.Namespace) -> RouterConfig:
         exits_with_parent=options.exits_with_parent,
         api_key=os.environ.get("API_KEY") or None,  # not a flag, which other users could read
     )
+
+
+def _check_before_loading(config: RouterConfig) -> None:
+    """Raises ConfigError for what would end the server once the model is there, minutes later."""
+    check(config)
+    if config.asks_for_key:
+        ApiKeys(config.api_key, config.api_key_file)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -170,7 +179,7 @@ def _server(service: Service, certificate: Certificate | None) -> "_Server":
             ssl_context_factory=None if context is None else lambda *_: context,
             ws="none",
             lifespan="off",
-            log_level="warning",
+            log_level="error",  # its warnings are of what clients send, who could fill the log
             access_log=False,
             server_header=False,
             log_config=None,

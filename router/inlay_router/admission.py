@@ -61,7 +61,10 @@ class Admission:
         self, inputs: str, parameters: ValidParameters, prompt: Prompt
     ) -> ValidGenerateRequest:
         """The same for a prompt already read; `inputs` is its text. Raises ValidationError."""
-        max_new_tokens = fit_answer(len(prompt.token_ids), parameters.max_new_tokens, self.limits)
+        budget_name = parameters.budget_name
+        max_new_tokens = fit_answer(
+            len(prompt.token_ids), parameters.max_new_tokens, self.limits, budget_name=budget_name
+        )
         finishing, grammar = None, parameters.grammar
         warnings: tuple[str, ...] = ()
         if grammar is not None:
@@ -69,7 +72,7 @@ class Admission:
             warnings = verdict.warnings
             grammar = accepted(grammar, verdict)
             if self.limits.finishes_in_budget:
-                finishing = finishing_of(verdict.first_plan, max_new_tokens)
+                finishing = finishing_of(verdict.first_plan, max_new_tokens, budget_name)
         return ValidGenerateRequest(
             inputs=inputs,
             parameters=parameters,

@@ -1,6 +1,7 @@
 """One HTTP call on a generation route: what it holds, when things happened, how it ended."""
 
 import asyncio
+import logging
 import os
 import time
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from inlay_proto import generate_pb2 as pb
 from inlay_router.admission import ValidGenerateRequest
 from inlay_router.bodies import Generated, generate_all
 from inlay_router.doors.byte_budget import ByteShare
-from inlay_router.doors.clients import client_id_of
+from inlay_router.doors.clients import client_id_of, current_client
 from inlay_router.errors import RouterError, TookTooLong, ValidationError
 from inlay_router.grammar_warnings import warning_headers
 from inlay_router.request import Finish, GenerationRequest
@@ -21,6 +22,8 @@ from inlay_router.service import Service
 from inlay_router.telemetry.spans import Trail
 from inlay_router.telemetry.stages import Stage, keep_stages
 from inlay_router.text.answer import Answer
+
+_log = logging.getLogger(__name__)
 
 _FAILURES = {"incomplete_generation": "incomplete"}
 """TGI's label of a failure where it is not the error type."""
@@ -51,6 +54,7 @@ class Call:
     def __post_init__(self) -> None:
         if self.service.traces is not None:
             self.stages = keep_stages()
+        current_client.set(self.client_id)
         self.service.metrics.count.inc()
         self.max_time = self.service.config.max_time
 
@@ -144,6 +148,15 @@ class Call:
     def fail(self, error: RouterError) -> None:
         """The client was told of `error`."""
         self._count_failure(_FAILURES.get(error.error_type, error.error_type))
+
+    def fail_by(self, error: Exception) -> RouterError:
+        """The same for whatever ended a stream. What to tell its client: nothing of what nobody
+        expected, which is logged."""
+        told = error if isinstance(error, RouterError) else RouterError("Internal server error")
+        if told is not error:
+            _log.error("a stream failed", exc_info=error)
+        self.fail(told)
+        return told
 
     def end(self) -> None:
         """Nothing more will happen; without an outcome, the client left."""

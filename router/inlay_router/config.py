@@ -158,11 +158,7 @@ class Limits:
         """Raises ConfigError when the operator's limits do not fit the model."""
         max_total_tokens = _max_total_tokens(config, facts)
         max_input_tokens = config.max_input_tokens or max_total_tokens - 1
-        if not 0 < max_input_tokens < max_total_tokens:
-            raise ConfigError(
-                f"--max-input-tokens must be at least 1 and less than --max-total-tokens "
-                f"({max_total_tokens}). Given: {max_input_tokens}"
-            )
+        _check_room(max_input_tokens, max_total_tokens)
         return cls(
             max_best_of=config.max_best_of,
             max_stop_sequences=config.max_stop_sequences,
@@ -177,6 +173,29 @@ class Limits:
             grammar_backend=config.grammar_backend,
             grammar_whitespace=config.grammar_whitespace,
             finishes_in_budget=config.finishes_in_budget,
+        )
+
+
+def check(config: RouterConfig) -> None:
+    """Refuse what is wrong whatever the model is. Raises ConfigError."""
+    most, longest = config.max_total_tokens, config.max_input_tokens
+    if most is not None and longest is not None:
+        _check_room(longest, most)
+    folder = config.allowed_local_images
+    if folder is not None and not folder.is_dir():
+        raise ConfigError(f"--allowed-local-images: there is no folder {folder}")
+    collector = config.otlp_endpoint
+    if collector is not None and not collector.startswith(("http://", "https://")):
+        raise ConfigError(
+            f"--otlp-endpoint must begin with http:// or https://. Given: {collector}"
+        )
+
+
+def _check_room(max_input_tokens: int, max_total_tokens: int) -> None:
+    if not 0 < max_input_tokens < max_total_tokens:
+        raise ConfigError(
+            f"--max-input-tokens must be at least 1 and less than --max-total-tokens "
+            f"({max_total_tokens}). Given: {max_input_tokens}"
         )
 
 

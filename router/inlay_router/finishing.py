@@ -6,7 +6,9 @@ from inlay_proto import generate_pb2 as pb
 from inlay_router.errors import ValidationError
 
 
-def finishing_of(first_plan: Sequence[int] | None, max_new_tokens: int) -> pb.Finishing | None:
+def finishing_of(
+    first_plan: Sequence[int] | None, max_new_tokens: int, budget_name: str = "max_new_tokens"
+) -> pb.Finishing | None:
     """What shards need to complete an answer within `max_new_tokens`.
 
     None when it is not known how answers in the grammar end: such an answer may be cut off.
@@ -14,6 +16,7 @@ def finishing_of(first_plan: Sequence[int] | None, max_new_tokens: int) -> pb.Fi
     Args:
         first_plan: tokens of a short complete answer, as the compile pool found them.
         max_new_tokens: of the request.
+        budget_name: what the client calls them.
 
     Raises:
         ValidationError: the answer cannot be complete.
@@ -22,7 +25,7 @@ def finishing_of(first_plan: Sequence[int] | None, max_new_tokens: int) -> pb.Fi
         return None
     if len(first_plan) > max_new_tokens:
         raise ValidationError(
-            f"`max_new_tokens` must be >= {len(first_plan)}: the shortest answer found in the "
+            f"`{budget_name}` must be >= {len(first_plan)}: the shortest answer found in the "
             f"`grammar` has as many tokens. Given: {max_new_tokens}"
         )
     return pb.Finishing(first_plan=first_plan)

@@ -26,7 +26,11 @@ def grammar_of(body: GrammarBody, limits: Limits) -> pb.Grammar:
         raise ValidationError("grammar is not supported")
     if not body.value and body.type != "json_object":
         raise ValidationError("grammar is not valid: `value` is missing")
-    grammar = _constraint(body)
+    try:
+        grammar = _constraint(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        # Until now nobody has looked at what stands in it, but for where it ends.
+        raise ValidationError("grammar is not valid: `value` must be JSON in UTF-8") from None
     grammar.backend = limits.grammar_backend
     grammar.whitespace = limits.grammar_whitespace
     return grammar

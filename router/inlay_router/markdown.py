@@ -65,5 +65,9 @@ def image_at(url: str, *, has_local_images: bool = False) -> ImagePiece:
     # The longest scheme has 8 characters; a data URI may have millions.
     if not url[:8].lower().startswith(schemes):
         quoted = url if len(url) <= _NUM_QUOTED else f"{url[:_NUM_QUOTED]}…"
-        raise ValidationError(f"invalid image content: ![]({quoted})")
+        *others, last = schemes
+        raise ValidationError(
+            f"invalid image content: ![]({quoted}). An image's address begins with "
+            f"{', '.join(others)} or {last}"
+        )
     return ImagePiece(url)

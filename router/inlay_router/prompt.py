@@ -51,7 +51,7 @@ class PromptReader:
     generation: Generation
     fetcher: Fetcher
     executor: Executor
-    """Threads that decode images and tokenise long texts."""
+    """Threads that check images and tokenise long texts."""
     limits: Limits
     image_check: ImageCheck
     image_metrics: ImageMetrics

@@ -44,6 +44,9 @@ class GenerateParameters(Struct, frozen=True, forbid_unknown_fields=True):
     adapter_id: str | None = None
     max_time: float | None = None
     """Seconds that the request may take from receipt to its last byte; not one of TGI's."""
+    min_p: float | None = None
+    """Of a draw: tokens are left out that are less likely than this share of the likeliest; not
+    one of TGI's."""
 
 
 class GenerateBody(Struct, frozen=True, forbid_unknown_fields=True):

@@ -15,7 +15,7 @@ from inlay_router.chat.admission import ChatAdmission
 from inlay_router.chat.contents import ContentRules
 from inlay_router.chat.prompts import ChatPrompts
 from inlay_router.chat.templates import ChatTemplates
-from inlay_router.config import ConfigError, Limits, RouterConfig
+from inlay_router.config import Limits, RouterConfig
 from inlay_router.doors.byte_budget import ByteBudget
 from inlay_router.doors.permits import Permits
 from inlay_router.faults.departure import Departure
@@ -29,7 +29,7 @@ from inlay_router.telemetry.traces import Traces
 from inlay_router.text.typed import tokens_for_text
 
 _NUM_THREADS = 2
-"""Threads that decode images and tokenise long texts: few, so that they leave the steps a core."""
+"""Threads that check images and tokenise long texts: few, so that they leave the steps a core."""
 _NICENESS = 10
 """Added to that of the process for these threads."""
 
@@ -66,39 +66,10 @@ async def serving(
     Raises ConfigError when the limits do not fit the model.
     """
     limits = Limits.of(config, generation.facts)
-    image_limits = ImageLimits(
-        max_bytes=config.max_image_bytes,
-        max_pixels=config.max_image_pixels,
-        max_total_bytes=config.max_total_image_bytes,
-        max_total_pixels=config.max_total_image_pixels,
-    )
-    fetch_limits = FetchLimits(
-        image=image_limits,
-        timeout=config.image_timeout,
-        allowed_hosts=tuple(host.lower() for host in config.allowed_image_hosts),
-        allowed_networks=config.allowed_image_networks,
-        has_private_addresses=config.has_private_images,
-    )
     metrics = Metrics(limits.max_total_tokens)
     metrics.watch(generation)
     async with AsyncExitStack() as resources:
-        executor = ThreadPoolExecutor(
-            _NUM_THREADS, thread_name_prefix="prompt", initializer=_yield_to_steps
-        )
-        resources.callback(executor.shutdown, wait=False, cancel_futures=True)
-        prompts = PromptReader(
-            generation=generation,
-            fetcher=await resources.enter_async_context(Fetcher(fetch_limits)),
-            executor=executor,
-            limits=limits,
-            image_check=ImageCheck(image_limits),
-            image_metrics=ImageMetrics(metrics.registry),
-            typed=tokens_for_text(
-                generation.facts, generation.tokenizer, has_plain=config.has_plain_prompts
-            ),
-            local_images=config.allowed_local_images,
-            has_image_embeds=config.has_image_embeds,
-        )
+        prompts = await _prompts(config, generation, limits, metrics, resources)
         admission = Admission(
             limits=limits,
             prompts=prompts,
@@ -119,6 +90,49 @@ async def serving(
             metrics=metrics,
             traces=await _traces(config, resources),
         )
+
+
+async def _prompts(
+    config: RouterConfig,
+    generation: Generation,
+    limits: Limits,
+    metrics: Metrics,
+    resources: AsyncExitStack,
+) -> PromptReader:
+    executor = ThreadPoolExecutor(
+        _NUM_THREADS, thread_name_prefix="prompt", initializer=_yield_to_steps
+    )
+    resources.callback(executor.shutdown, wait=False, cancel_futures=True)
+    image_limits = ImageLimits(
+        max_bytes=config.max_image_bytes,
+        max_pixels=config.max_image_pixels,
+        max_total_bytes=config.max_total_image_bytes,
+        max_total_pixels=config.max_total_image_pixels,
+    )
+    fetcher = Fetcher(_fetch_limits(config, image_limits))
+    return PromptReader(
+        generation=generation,
+        fetcher=await resources.enter_async_context(fetcher),
+        executor=executor,
+        limits=limits,
+        image_check=ImageCheck(image_limits),
+        image_metrics=ImageMetrics(metrics.registry),
+        typed=tokens_for_text(
+            generation.facts, generation.tokenizer, has_plain=config.has_plain_prompts
+        ),
+        local_images=config.allowed_local_images,
+        has_image_embeds=config.has_image_embeds,
+    )
+
+
+def _fetch_limits(config: RouterConfig, image_limits: ImageLimits) -> FetchLimits:
+    return FetchLimits(
+        image=image_limits,
+        timeout=config.image_timeout,
+        allowed_hosts=tuple(host.lower() for host in config.allowed_image_hosts),
+        allowed_networks=config.allowed_image_networks,
+        has_private_addresses=config.has_private_images,
+    )
 
 
 def _chats(config: RouterConfig, generation: Generation, admission: Admission) -> ChatAdmission:
@@ -147,9 +161,5 @@ def _yield_to_steps() -> None:
 async def _traces(config: RouterConfig, resources: AsyncExitStack) -> Traces | None:
     if config.otlp_endpoint is None:
         return None
-    if not config.otlp_endpoint.startswith(("http://", "https://")):
-        raise ConfigError(
-            f"--otlp-endpoint must begin with http:// or https://. Given: {config.otlp_endpoint}"
-        )
     traces = Traces(config.otlp_endpoint, config.otlp_service_name)
     return await resources.enter_async_context(traces)

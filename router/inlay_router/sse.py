@@ -9,7 +9,6 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 
 import msgspec
-from msgspec import UNSET
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -19,7 +18,13 @@ from inlay_router.bodies import stream_details, token_body
 from inlay_router.doors.response_body import Outbox, ResponseBody
 from inlay_router.errors import IncompleteGeneration, RouterError
 from inlay_router.request import Finish, Token
-from inlay_router.schemas import ErrorBody, OpenAIErrorBody, OpenAIErrorEvent, StreamEvent
+from inlay_router.schemas import (
+    ErrorBody,
+    OpenAIErrorBody,
+    OpenAIErrorEvent,
+    StreamEvent,
+    TokenBody,
+)
 from inlay_router.text.answer import Deputy, Items
 
 KEEP_ALIVE_SECONDS = 15
@@ -164,22 +169,18 @@ class TokenFrames:
 
     def write(self, items: Sequence[Token | Finish]) -> bytes:
         """The events of items that came together; the Finish comes with the last token."""
-        events: list[StreamEvent] = []
-        for item in items:
-            if isinstance(item, Finish):
-                events[-1] = self._last(events[-1], item)
-            else:
-                events.append(self._event(item))
-        return b"".join([frame(event) for event in events])
+        events = [self._event(item) for item in items if isinstance(item, Token)]
+        if isinstance(items[-1], Finish):
+            events[-1] = self._last(events[-1], items[-1])
+        return b"".join([b"data: %b\n\n" % _encode(event) for event in events])
 
     def _event(self, token: Token) -> StreamEvent:
         self._num_events += 1
-        tops = token.top_tokens
-        return StreamEvent(
-            index=self._num_events,
-            token=token_body(token),
-            top_tokens=[token_body(top) for top in tops] if tops else UNSET,
-        )
+        body = TokenBody(token.token_id, token.text, token.logprob, token.is_special)
+        if not token.top_tokens:
+            return StreamEvent(index=self._num_events, token=body)
+        tops = [token_body(top) for top in token.top_tokens]
+        return StreamEvent(index=self._num_events, token=body, top_tokens=tops)
 
     def _last(self, event: StreamEvent, finish: Finish) -> StreamEvent:
         wants_details = self._request.parameters.wants_details

@@ -35,6 +35,8 @@ class ValidParameters:
     """Of the first generation; its seed is drawn when the client gave none."""
     max_new_tokens: int | None
     """None: whatever is left."""
+    budget_name: str
+    """What the client calls `max_new_tokens`."""
     truncate: int | None
     """Keep this many tokens at the end of the prompt."""
     stop: tuple[str, ...]
@@ -67,13 +69,20 @@ def validate(body: GenerateBody, limits: Limits, *, is_streaming: bool) -> Valid
     return parameters
 
 
-def validate_parameters(asked: GenerateParameters, limits: Limits) -> ValidParameters:
-    """The same without the prompt, for routes that have another. Raises ValidationError."""
+def validate_parameters(
+    asked: GenerateParameters, limits: Limits, *, budget_name: str = "max_new_tokens"
+) -> ValidParameters:
+    """The same without the prompt, for routes that have another. Raises ValidationError.
+
+    budget_name: what the client calls `max_new_tokens`.
+    """
     best_of = _best_of(asked, limits)
     sampling = _sampling(asked)
     _bias(sampling, asked.logit_bias or {}, limits)
-    if asked.max_new_tokens is not None:
-        _check(asked.max_new_tokens > 0, "`max_new_tokens` must be strictly positive")
+    wanted = asked.max_new_tokens
+    _check(
+        wanted is None or wanted > 0, f"`{budget_name}` must be strictly positive. Given: {wanted}"
+    )
     stop = _stop(asked, limits)
     _draw_seed(sampling, asked, best_of)
     top_n_tokens = _top_n_tokens(asked, limits)
@@ -83,6 +92,7 @@ def validate_parameters(asked: GenerateParameters, limits: Limits) -> ValidParam
         best_of=best_of,
         sampling=sampling,
         max_new_tokens=asked.max_new_tokens,
+        budget_name=budget_name,
         truncate=asked.truncate,
         stop=stop,
         top_n_tokens=top_n_tokens,
@@ -93,14 +103,20 @@ def validate_parameters(asked: GenerateParameters, limits: Limits) -> ValidParam
     )
 
 
-def fit_answer(num_prompt_tokens: int, max_new_tokens: int | None, limits: Limits) -> int:
+def fit_answer(
+    num_prompt_tokens: int,
+    max_new_tokens: int | None,
+    limits: Limits,
+    *,
+    budget_name: str = "max_new_tokens",
+) -> int:
     """How many tokens may follow the prompt, at least 1. Raises ValidationError."""
     left = limits.max_total_tokens - num_prompt_tokens
     wanted = max(left, 0) if max_new_tokens is None else max_new_tokens
     _check(
         wanted <= left,
-        f"`inputs` tokens + `max_new_tokens` must be <= {limits.max_total_tokens}. "
-        f"Given: {num_prompt_tokens} `inputs` tokens and {wanted} `max_new_tokens`",
+        f"`inputs` tokens + `{budget_name}` must be <= {limits.max_total_tokens}. "
+        f"Given: {num_prompt_tokens} `inputs` tokens and {wanted} `{budget_name}`",
     )
     _check(
         num_prompt_tokens <= limits.max_input_tokens,
@@ -132,7 +148,7 @@ def _best_of(asked: GenerateParameters, limits: Limits) -> int:
         0 < best_of <= limits.max_best_of,
         f"`best_of` must be > 0 and <= {limits.max_best_of}. Given: {best_of}",
     )
-    warpers = (asked.temperature, asked.top_k, asked.top_p, asked.typical_p)
+    warpers = (asked.temperature, asked.top_k, asked.top_p, asked.typical_p, asked.min_p)
     can_differ = asked.do_sample or any(value is not None for value in warpers)
     _check(best_of == 1 or bool(can_differ), "you must use sampling when `best_of` is > 1")
     return best_of
@@ -153,16 +169,18 @@ def _sampling(asked: GenerateParameters) -> pb.Sampling:
     )
     top_p = _number(asked.top_p, "top_p", "> 0.0 and < 1.0", _is_share)
     typical_p = _number(asked.typical_p, "typical_p", "> 0.0 and < 1.0", _is_share)
+    min_p = _number(asked.min_p, "min_p", ">= 0.0 and <= 1.0", _is_zero_to_one)
     top_k = asked.top_k
-    _check(top_k is None or top_k > 0, "`top_k` must be strictly positive")
+    _check(top_k is None or top_k > 0, f"`top_k` must be strictly positive. Given: {top_k}")
     _check(top_k is None or top_k < 1 << 31, f"`top_k` must be < 2147483648. Given: {top_k}")
-    is_warped = temperature not in (None, 1.0) or any((top_k, top_p, typical_p))
+    is_warped = temperature not in (None, 1.0) or any((top_k, top_p, typical_p, min_p))
     return pb.Sampling(
         do_sample=bool(asked.do_sample or is_warped),
         temperature=temperature,
         top_k=top_k,
         top_p=top_p,
         typical_p=typical_p,
+        min_p=min_p or None,
         repetition_penalty=repetition_penalty,
         frequency_penalty=frequency_penalty,
         presence_penalty=presence_penalty,
@@ -193,6 +211,10 @@ def _is_share(value: float) -> bool:
     return 0 < value < 1
 
 
+def _is_zero_to_one(value: float) -> bool:
+    return 0 <= value <= 1
+
+
 def _is_within_two(value: float) -> bool:
     return -2 <= value <= 2
 
@@ -207,7 +229,7 @@ def _number(
         (single,) = struct.unpack("f", struct.pack("f", value))
     except OverflowError:
         single = math.copysign(math.inf, value)
-    _check(is_allowed(single), f"`{name}` must be {words}")
+    _check(is_allowed(single), f"`{name}` must be {words}. Given: {value}")
     _check(math.isfinite(single), f"`{name}` must fit a 32-bit float. Given: {value}")
     return float(single)
 

@@ -1,7 +1,6 @@
 """Which addresses images may come from, in every spelling that resolves to an address."""
 
 import asyncio
-from typing import Any
 
 import httpcore
 import pytest
@@ -140,21 +139,29 @@ class Recorder(httpcore.AsyncNetworkBackend):
         return httpcore.AsyncNetworkStream()
 
 
+def connect(inner: Recorder, host: str, *, has_private_addresses: bool = False) -> None:
+    async def scenario() -> None:
+        backend = CheckedBackend(inner, has_private_addresses=has_private_addresses)
+        await backend.connect_tcp(host, 80)
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.parametrize("host", SPELLINGS_OF_PRIVATE_HOSTS)
 def test_no_spelling_of_a_private_host_is_connected_to(host: str) -> None:
     inner = Recorder()
     with pytest.raises(FetchError, match="its host has no public address"):
-        asyncio.run(CheckedBackend(inner).connect_tcp(host, 80))
+        connect(inner, host)
     assert inner.hosts == []
 
 
 def resolving(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:
     """Make every name resolve to `addresses`."""
 
-    async def getaddrinfo(loop: object, host: str, port: int, **options: Any) -> list[Any]:
-        return [(2, 1, 6, "", (address, port)) for address in addresses]
-
-    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(
+        "inlay_router.images.lookups.socket.getaddrinfo",
+        lambda host, port, **_: [(2, 1, 6, "", (address, port)) for address in addresses],
+    )
 
 
 def test_one_private_address_among_public_ones_is_enough_to_refuse(
@@ -163,7 +170,7 @@ def test_one_private_address_among_public_ones_is_enough_to_refuse(
     resolving(monkeypatch, "8.8.8.8", "10.0.0.1")
     inner = Recorder()
     with pytest.raises(FetchError):
-        asyncio.run(CheckedBackend(inner).connect_tcp("example.org", 80))
+        connect(inner, "example.org")
     assert inner.hosts == []
 
 
@@ -172,12 +179,11 @@ def test_the_connection_goes_to_the_address_that_was_checked(
 ) -> None:
     resolving(monkeypatch, "8.8.8.8", "8.8.8.8")
     inner = Recorder()
-    asyncio.run(CheckedBackend(inner).connect_tcp("example.org", 80))
+    connect(inner, "example.org")
     assert inner.hosts == ["8.8.8.8"]
 
 
 def test_the_check_can_be_switched_off_for_development() -> None:
     inner = Recorder()
-    backend = CheckedBackend(inner, has_private_addresses=True)
-    asyncio.run(backend.connect_tcp("127.0.0.1", 80))
+    connect(inner, "127.0.0.1", has_private_addresses=True)
     assert inner.hosts == ["127.0.0.1"]

@@ -2,6 +2,8 @@ import argparse
 from ipaddress import ip_network
 from pathlib import Path
 
+import pytest
+
 from inlay_router.config import RouterConfig
 from inlay_router.flags.arguments import add_arguments, config_from, to_command_line
 
@@ -49,3 +51,35 @@ def test_flags_survive_being_written_and_parsed_again() -> None:
     assert config.allowed_local_images == Path("/pictures")
     assert config.cors_allow_origins == ("https://a.example", "https://b.example")
     assert config_from(parse(*to_command_line(options)), shard_addresses=()) == config
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "limit"),
+    [
+        ("port", "65536", "a whole number from 0 to 65535"),
+        ("port", "http", "a whole number from 0 to 65535"),
+        ("max-best-of", "0", "a whole number of at least 1"),
+        ("max-batch-size", "1.5", "a whole number of at least 1"),
+        ("max-images", "-1", "a whole number of at least 0"),
+        ("max-time", "0", "a number of seconds, more than 0"),
+        ("step-timeout", "-1", "a number of seconds, at least 0"),
+        ("image-timeout", "nan", "a number of seconds, at least 0"),
+        ("allowed-image-networks", "10.1.2.3/16", "a network such as 10.1.0.0/16"),
+    ],
+)
+def test_a_wrong_value_is_told_with_the_flag_and_the_limit(
+    capsys: pytest.CaptureFixture[str], flag: str, value: str, limit: str
+) -> None:
+    with pytest.raises(SystemExit):
+        parse(f"--{flag}={value}")
+    words = capsys.readouterr().err.splitlines()[-1]
+    assert f"argument --{flag}" in words
+    assert f"must be {limit}" in words
+    assert words.endswith(f"Given: {value}")
+
+
+def test_none_is_a_choice_where_it_has_a_meaning() -> None:
+    words = ("--port=0", "--max-images=0", "--max-stop-sequences=0", "--image-timeout=0")
+    config = config_from(parse(*words), shard_addresses=())
+    assert (config.port, config.max_images, config.max_stop_sequences) == (0, 0, 0)
+    assert config.image_timeout == 0

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 from scripted_router import Edge, eventually, serve
+from starlette.routing import Route
 from test_disconnect import is_idle
 
 from inlay_router.batching.batch_limits import BatchLimits
@@ -31,6 +32,55 @@ def test_one_client_with_all_permits_does_not_shut_out_another() -> None:
             assert all(call.text.count(b"data:") == 51 for call in greedy)
 
     asyncio.run(scenario())
+
+
+MESSAGES = [{"role": "user", "content": "x"}]
+ROUTES = {
+    "/": {"inputs": "x"},
+    "/generate": {"inputs": "x"},
+    "/generate_stream": {"inputs": "x"},
+    "/v1/completions": {"prompt": "x"},
+    "/v1/chat/completions": {"messages": MESSAGES},
+    "/invocations": {"inputs": "x"},
+    "/vertex": {"instances": [{"inputs": "x"}]},
+    "/tokenize": {"inputs": "x"},
+    "/chat_tokenize": {"messages": MESSAGES},
+}
+
+
+@pytest.mark.parametrize("is_away", [False, True])
+def test_a_full_server_says_when_to_come_back_on_every_route(is_away: bool) -> None:
+    """Never 503, also while the shards are away: some clients repeat that for ever."""
+
+    async def scenario() -> None:
+        async with serve(max_concurrent_requests=1) as edge:
+            if is_away:
+                await edge.link.die()
+                await eventually(lambda: not edge.generation.is_ready)
+            else:
+                await edge.link.pause()
+            first = edge.open("/generate", {"inputs": "x"})
+            await eventually(lambda: "1 of 1" in repr(edge.service.permits))
+            for path, body in ROUTES.items():
+                late = edge.open(path, body)
+                await late.task
+                assert late.status == 429, path
+                assert (b"retry-after", b"1") in late.sent[0]["headers"], path
+                assert b"overloaded" in late.text, path
+            await edge.link.revive() if is_away else await edge.link.resume()
+            await first.task
+            assert first.status == 200
+
+    asyncio.run(scenario())
+
+
+def test_the_table_of_routes_is_complete() -> None:
+    async def scenario() -> set[str]:
+        async with serve() as edge:
+            routes = [route for route in edge.app.routes if isinstance(route, Route)]
+            return {route.path for route in routes if "POST" in (route.methods or ())}
+
+    assert asyncio.run(scenario()) == set(ROUTES)
 
 
 def test_a_prompt_that_makes_the_queue_too_long() -> None:

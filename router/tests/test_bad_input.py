@@ -18,7 +18,7 @@ CASES = [
         422,
         "validation",
         {"inputs": "x", "parameters": {"temperature": 0}},
-        "`temperature` must be strictly positive",
+        "`temperature` must be strictly positive. Given: 0.0",
     ),
     (
         422,
@@ -40,7 +40,13 @@ CASES = [
         {"inputs": "x" * 1024},
         "`inputs` must have less than 1023 tokens. Given: 1024",
     ),
-    (422, "validation", {"inputs": "![](file:///a)"}, "invalid image content: ![](file:///a)"),
+    (
+        422,
+        "validation",
+        {"inputs": "![](file:///a)"},
+        "invalid image content: ![](file:///a). An image's address begins with http://, https:// "
+        "or data:",
+    ),
     (
         422,
         "validation",
@@ -94,6 +100,25 @@ def test_a_grammar_that_passes_goes_to_the_shard() -> None:
             assert (await client.post("/generate", json=body)).status_code == 200
             (joining,) = [joined for step in edge.link.steps for joined in step.joining]
             assert joining.grammar.value == '{"type":"object"}'
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("kind", ["json", "json_object", "json_schema", "regex", "choice"])
+@pytest.mark.parametrize("value", [b'{"\xff":1}', b'{"schema":{"\xff":1}}', b'"\xff"', b'["\xff"]'])
+def test_a_grammar_that_is_no_text(kind: str, value: bytes) -> None:
+    """What is inside is kept as it came until its kind is known."""
+
+    async def scenario() -> None:
+        async with serve(grammars=Pool()) as edge, edge.client as client:
+            grammar = b'{"type":"%b","value":%b}' % (kind.encode(), value)
+            response = await client.post(
+                "/generate",
+                content=b'{"inputs":"x","parameters":{"grammar":%b}}' % grammar,
+                headers={"content-type": "application/json"},
+            )
+            assert response.status_code == 422
+            assert "grammar is not valid" in response.json()["error"]
 
     asyncio.run(scenario())
 

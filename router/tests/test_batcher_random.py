@@ -5,6 +5,7 @@ block with two owners, a lost token or a wrong position would change an answer.
 """
 
 from collections import deque
+from contextlib import suppress
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -73,6 +74,7 @@ class Server(RuleBasedStateMachine):
             max_batch_size=4,
             max_waiting=6,
             max_steps_in_flight=self.max_steps_in_flight,
+            min_awaited_tokens=1,
         )
         facts = scripted_facts(num_blocks=self.num_blocks, block_size=self.block_size)
         self.shard = ScriptedShard(choose, facts)
@@ -251,9 +253,37 @@ class PatientServer(RoomyServer):
     max_steps_in_flight = 4
 
 
+class CrowdedServer(Server):
+    """To which the same prompt often comes several times at once."""
+
+    num_blocks, block_size = 24, 2
+
+    @rule(
+        first=st.sampled_from([1, 2, FAULTY, POISON]),
+        num_prompt_tokens=st.integers(8, 14),
+        num_others=st.integers(0, 6),
+        image=st.sampled_from([b"", b"cat"]),
+        count=st.integers(2, 4),
+    )
+    def add_equals(
+        self, first: int, num_prompt_tokens: int, num_others: int, image: bytes, count: int
+    ) -> None:
+        """They differ in their last tokens, if at all."""
+        for number in range(count):
+            end = range(100 + number, 100 + number + num_others)
+            token_ids = (first, *range(1, num_prompt_tokens), *end)
+            request = GenerationRequest(prompt=self.prompt(token_ids, image), max_new_tokens=4)
+            sequence = Sequence.of(request)
+            with suppress(Overloaded):
+                self.batcher.add(sequence)
+                self.answers[sequence] = []
+
+
 TestServer = Server.TestCase
 TestServer.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
 TestRoomyServer = RoomyServer.TestCase
 TestRoomyServer.settings = settings(max_examples=40, stateful_step_count=60, deadline=None)
 TestPatientServer = PatientServer.TestCase
 TestPatientServer.settings = settings(max_examples=40, stateful_step_count=60, deadline=None)
+TestCrowdedServer = CrowdedServer.TestCase
+TestCrowdedServer.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)

@@ -45,3 +45,18 @@ def test_the_second_of_two_equal_prompts_was_mostly_cached(path: str, body: dict
     first, second = (cached_tokens(text) for text in asyncio.run(scenario()))
     assert first == 0
     assert len(TEXT) // 2 < second < len(TEXT)
+
+
+def test_equal_prompts_of_one_call_are_computed_once() -> None:
+    """Usage counts the prompt once, so what it says of the cache is the mean of the answers."""
+
+    async def scenario() -> tuple[int, int]:
+        async with serve(spell("Hi")) as edge, edge.client as client:
+            answer = await client.post("/v1/completions", json={"prompt": TEXT, "n": 2})
+            told = json.loads(answer.text)["usage"]["prompt_tokens_details"]["cached_tokens"]
+            return int(told), edge.generation.stats.num_cached_tokens
+
+    block_size = scripted_facts().block_size
+    told, counted = asyncio.run(scenario())
+    assert counted == ((len(TEXT) - 1) // block_size) * block_size
+    assert told == counted // 2

@@ -296,6 +296,17 @@ def test_an_assistants_last_message_is_continued() -> None:
     [
         ({"messages": []}, "validation", "`messages` cannot be empty"),
         ({"max_tokens": 0}, "validation", "`max_tokens` must be strictly positive. Given: 0"),
+        (
+            {"max_completion_tokens": -1, "max_tokens": 3},
+            "validation",
+            "`max_completion_tokens` must be strictly positive. Given: -1",
+        ),
+        ({"max_tokens": 10**6}, "validation", "tokens and 1000000 `max_tokens`"),
+        (
+            {"max_completion_tokens": 10**6},
+            "validation",
+            "tokens and 1000000 `max_completion_tokens`",
+        ),
         ({"n": 9}, "validation", "`n` must be > 0 and <= 2. Given: 9"),
         ({"top_logprobs": 1}, "validation", "`top_logprobs` needs `logprobs` to be true"),
         ({"guided_decoding_backend": "x"}, "validation", "unknown field `guided_decoding_backend`"),

@@ -1,5 +1,6 @@
 """What makes two requests come from one client."""
 
+import pytest
 from starlette.requests import Request
 
 from inlay_router.doors.clients import client_id_of
@@ -23,3 +24,19 @@ def test_a_key_where_keys_are_asked_for() -> None:
     assert first == second != third
     assert "Bearer" not in first
     assert client_id_of(request_from("1"), has_keys=True) == "1"
+
+
+@pytest.mark.parametrize(
+    ("host", "client_id"),
+    [
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::1", "2001:db8:1:2::/64"),
+        ("2001:db8:1:3::1", "2001:db8:1:3::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("::1", "::/64"),
+        ("::ffff:10.0.0.1", "10.0.0.1"),
+        ("unix:", "unix:"),
+    ],
+)
+def test_a_machine_with_many_addresses_is_one_client(host: str, client_id: str) -> None:
+    assert client_id_of(request_from(host), has_keys=False) == client_id

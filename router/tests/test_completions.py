@@ -163,8 +163,17 @@ REFUSALS = [
         "`best_of` > `n` is not supported when streaming tokens",
     ),
     ({"prompt": "a", "logprobs": 6}, "validation", "`logprobs` must be >= 0 and <= 5. Given: 6"),
-    ({"prompt": "a", "top_p": 1.5}, "validation", "`top_p` must be > 0.0 and < 1.0"),
-    ({"prompt": "a", "max_tokens": 0}, "validation", "`max_new_tokens` must be strictly positive"),
+    ({"prompt": "a", "top_p": 1.5}, "validation", "`top_p` must be > 0.0 and < 1.0. Given: 1.5"),
+    (
+        {"prompt": "a", "max_tokens": 0},
+        "validation",
+        "`max_tokens` must be strictly positive. Given: 0",
+    ),
+    (
+        {"prompt": "a", "max_tokens": 10**6},
+        "validation",
+        "tokens and 1000000 `max_tokens`",
+    ),
     ({}, "validation", "missing required field `prompt`"),
     (
         {"prompt": "a", "guided_decoding_backend": "x"},

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 import trustme
+from scripted_router import eventually
 
+from inlay_router.doors.clients import current_client
 from inlay_router.errors import ValidationError
 from inlay_router.images.fetch import Fetcher, FetchLimits
 from inlay_router.images.image_urls import FetchError
@@ -348,11 +350,9 @@ def test_a_network_that_the_operator_named_is_fetched_from(host: str) -> None:
 def test_only_the_hosts_that_the_operator_named(
     host: str, is_allowed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def getaddrinfo(loop: object, host: str, port: int, **options: Any) -> list[Any]:
-        return [(2, 1, 6, "", ("127.0.0.1", port))]
-
     monkeypatch.setattr(
-        "inlay_router.images.checked_backend.asyncio.BaseEventLoop.getaddrinfo", getaddrinfo
+        "inlay_router.images.lookups.socket.getaddrinfo",
+        lambda host, port, **_: [(2, 1, 6, "", ("127.0.0.1", port))],
     )
     limits = FetchLimits(
         image=LIMITS.image,
@@ -400,10 +400,77 @@ def test_a_slow_host_takes_no_more_than_its_places() -> None:
             for task in waiting:
                 task.cancel()
             await asyncio.wait(waiting)
-            assert repr(fetcher._hosts) == "HostPlaces({})"
+            assert repr(fetcher._hosts) == "Places({})"
             return body
 
     assert asyncio.run(scenario()) == b"x"
+
+
+def test_a_client_with_slow_hosts_leaves_places_for_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """All are silent that it names; it has as many fetches under way as it may."""
+    monkeypatch.setattr(
+        "inlay_router.images.lookups.socket.getaddrinfo",
+        lambda host, port, **_: [(2, 1, 6, "", ("127.0.0.1", port))],
+    )
+
+    async def scenario() -> bytes:
+        entered: asyncio.Queue[None] = asyncio.Queue()
+
+        async def silent(head: bytes, writer: asyncio.StreamWriter) -> None:
+            entered.put_nowait(None)
+            await asyncio.Event().wait()
+
+        limits = FetchLimits(
+            image=LIMITS.image,
+            has_private_addresses=True,
+            max_concurrent=3,
+            max_concurrent_per_client=2,
+        )
+        async with web(silent) as slow, web(saying(ok(b"x"))) as quick, Fetcher(limits) as fetcher:
+            current_client.set("one")
+            urls = [slow.replace("127.0.0.1", f"{number}.test") for number in range(7)]
+            waiting = [asyncio.create_task(fetcher.fetch(url)) for url in urls]
+            await entered.get()
+            await entered.get()
+            current_client.set("other")
+            body = await fetcher.fetch(quick)
+            assert entered.empty()
+            for task in waiting:
+                task.cancel()
+            await asyncio.wait(waiting)
+            assert repr(fetcher._clients) == "Places({})"
+            return body
+
+    assert asyncio.run(scenario()) == b"x"
+
+
+def test_a_client_that_waits_for_a_host_with_many_is_not_before_another() -> None:
+    async def scenario() -> list[bytes]:
+        asked: list[bytes] = []
+        gate = asyncio.Event()
+
+        async def answer(head: bytes, writer: asyncio.StreamWriter) -> None:
+            asked.append(head.split()[1])
+            await gate.wait()
+            writer.write(ok(b"x"))
+
+        limits = FetchLimits(
+            image=LIMITS.image, has_private_addresses=True, max_concurrent_per_host=1
+        )
+        async with web(answer) as url, Fetcher(limits) as fetcher:
+            current_client.set("one")
+            many = [asyncio.create_task(fetcher.fetch(f"{url}/{n}")) for n in range(5)]
+            await eventually(lambda: bool(asked))
+            current_client.set("other")
+            other = asyncio.create_task(fetcher.fetch(f"{url}/other"))
+            await asyncio.sleep(0)
+            gate.set()
+            await asyncio.gather(*many, other)
+            return asked
+
+    assert asyncio.run(scenario())[:2] == [b"/0", b"/other"]
 
 
 IMAGE = saying(ok(b"image"))

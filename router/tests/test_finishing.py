@@ -103,6 +103,8 @@ def test_a_plan_that_does_not_fit_is_an_error() -> None:
 def test_deliveries_say_what_was_shortened() -> None:
     request = GenerationRequest(prompt=Prompt(token_ids=(1,)), max_new_tokens=4)
     running = {1: Sequence.of(request), 2: Sequence.of(request)}
+    for sequence_id, sequence in running.items():
+        sequence.sequence_id = sequence_id
     result = pb.StepResult(
         sequence_ids=[1, 2], num_tokens=[1, 1], token_ids=[8, 9], logprobs=[0, 0], shortened_ids=[2]
     )

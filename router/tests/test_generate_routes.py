@@ -10,7 +10,8 @@ import pytest
 from scripted_router import eventually, serve
 
 from inlay_proto import generate_pb2 as pb
-from inlay_router.links.scripted_shard import Choose, RowFault, dying, scripted_facts, spell
+from inlay_router.links.scripted_deaths import dying
+from inlay_router.links.scripted_shard import Choose, RowFault, scripted_facts, spell
 
 END = {"id": 257, "text": "</s>", "logprob": -0.5, "special": True}
 H = {"id": 39, "text": "H", "logprob": -0.5, "special": False}

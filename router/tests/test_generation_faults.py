@@ -14,7 +14,8 @@ from inlay_router.batching.generation import Generation
 from inlay_router.errors import GenerationFailed, RouterError, ValidationError
 from inlay_router.links.link import LinkLost, PreparationRefused
 from inlay_router.links.scripted import ScriptedLink
-from inlay_router.links.scripted_shard import Choose, ScriptedShard, dying, scripted_facts
+from inlay_router.links.scripted_deaths import dying
+from inlay_router.links.scripted_shard import Choose, ScriptedShard, scripted_facts
 from inlay_router.request import Finish, GenerationRequest, ImagePlace, Prompt, Token
 
 T = TypeVar("T")
@@ -160,6 +161,24 @@ def test_a_request_that_kills_the_shard_fails_alone() -> None:
                 else:
                     assert answer == undisturbed(request)
             assert generation.stats.num_reconnects == 3, "twice in company, once alone"
+
+    run(main)
+
+
+def test_several_that_kill_the_shard_are_found_one_after_the_other() -> None:
+    culprits = {61, 63, 64}
+
+    async def main() -> None:
+        poisoned = dying(lambda ids: ids[0] in culprits and len(ids) == 5, model)
+        async with started(poisoned) as (generation, _):
+            requests = [a_request(i, i) for i in range(60, 68)]
+            answers = await asyncio.gather(*(read(generation, each) for each in requests))
+            for number, request, answer in zip(range(60, 68), requests, answers, strict=True):
+                if number in culprits:
+                    assert isinstance(answer, GenerationFailed)
+                else:
+                    assert answer == undisturbed(request)
+            assert generation.stats.num_reconnects == 2 + len(culprits), "twice in company"
 
     run(main)
 

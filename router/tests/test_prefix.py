@@ -1,71 +1,13 @@
 """What a sequence finds of those before it; the scripted shard checks what it is given."""
 
-from collections import deque
-from typing import Any
+from scripted_engine import BLOCK_SIZE, Engine, next_token
 
 from inlay_proto import generate_pb2 as pb
-from inlay_router.batching.batch_limits import BatchLimits
-from inlay_router.batching.batcher import Batcher
 from inlay_router.batching.replica import Replica
-from inlay_router.batching.sequence import Sequence, State
-from inlay_router.links.scripted_shard import RowFault, ScriptedShard, scripted_facts
-from inlay_router.request import GenerationRequest, ImagePlace, Prompt
+from inlay_router.batching.sequence import State
+from inlay_router.links.scripted_shard import RowFault
 
-BLOCK_SIZE = 4
 CAT, DOG = b"cat", b"dog"
-
-
-def next_token(token_ids: list[int], num_prompt_tokens: int) -> int:
-    return sum(token_ids) % 100 + 100
-
-
-class Engine:
-    """A batcher and the shard that runs its steps."""
-
-    def __init__(self, *, num_blocks: int = 64, has_whole_images: bool = False, **limits: Any):
-        facts = scripted_facts(num_blocks=num_blocks, block_size=BLOCK_SIZE)
-        facts.bidirectional_images = has_whole_images
-        self.shard = ScriptedShard(next_token, facts)
-        self.batcher = Batcher(BatchLimits(**limits), Replica.of(facts))
-        self.in_flight: deque[pb.Step] = deque()
-
-    def prompt(self, token_ids: list[int], images: dict[int, bytes] | None = None) -> Prompt:
-        """Images, of four tokens each, by where they start."""
-        places = tuple(
-            ImagePlace(start=start, end=start + 4, digest=digest)
-            for start, digest in (images or {}).items()
-        )
-        features_key = repr(places).encode() if places else b""
-        stands = {p: place.digest for place in places for p in range(place.start, place.end)}
-        self.shard.images[features_key] = stands
-        self.shard.features.add(features_key)
-        return Prompt(token_ids=tuple(token_ids), places=places, features_key=features_key)
-
-    def add(self, prompt: Prompt, max_new_tokens: int = 4, **others: Any) -> Sequence:
-        request = GenerationRequest(prompt=prompt, max_new_tokens=max_new_tokens, **others)
-        sequence = Sequence.of(request)
-        self.batcher.add(sequence)
-        return sequence
-
-    def send(self) -> None:
-        while (step := self.batcher.next_step()) is not None:
-            self.in_flight.append(step)
-
-    def settle(self) -> None:
-        self.batcher.settle(self.shard.run(self.in_flight.popleft()))
-
-    def run(self) -> None:
-        self.send()
-        while self.in_flight:
-            self.settle()
-            self.send()
-
-    def ask(self, token_ids: list[int], images: dict[int, bytes] | None = None) -> Sequence:
-        """A sequence that ran to its end alone."""
-        sequence = self.add(self.prompt(token_ids, images))
-        self.run()
-        assert sequence.num_answer_tokens == 4
-        return sequence
 
 
 def test_the_same_prompt_is_computed_once() -> None:

@@ -13,7 +13,7 @@ def a_sequence() -> Sequence:
 
 
 def get_further(sequence: Sequence) -> None:
-    sequence.confirm(sequence.num_reached + 1, is_choosing=False)
+    sequence.confirm(sequence.num_reached + 1)
 
 
 def test_one_death_makes_no_suspect() -> None:
@@ -60,7 +60,7 @@ def test_computing_the_same_tokens_again_is_no_progress() -> None:
     for _ in range(2):
         quarantine.blame([sequence])
         sequence.num_computed = 0
-        sequence.confirm(1, is_choosing=False)
+        sequence.confirm(1)
     assert quarantine.suspect() is sequence
 
 

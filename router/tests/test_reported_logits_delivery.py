@@ -21,6 +21,7 @@ def test_logits_reach_the_token_that_was_chosen_and_no_other() -> None:
             pb.Logits(sequence_id=9, values=b"who left"),
         ],
     )
+    answer.sequence.sequence_id = 7
     (delivery,) = deliveries(result, {7: answer.sequence})
     answer.take(delivery)
     tokens = [item for item in asyncio.run(answer.read()) if isinstance(item, Token)]

@@ -1,11 +1,12 @@
 """Limits that follow from the model, and those that do not fit it."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from inlay_proto import generate_pb2 as pb
-from inlay_router.config import ConfigError, Limits, RouterConfig
+from inlay_router.config import ConfigError, Limits, RouterConfig, check
 
 
 def limits(positions: int = 2048, num_blocks: int = 64, **settings: Any) -> Limits:
@@ -46,3 +47,21 @@ def test_the_operator_may_not_set_more() -> None:
 def test_a_prompt_leaves_room_for_an_answer(max_input_tokens: int) -> None:
     with pytest.raises(ConfigError, match="--max-input-tokens must be at least 1 and less than"):
         limits(max_total_tokens=100, max_input_tokens=max_input_tokens)
+
+
+def checked(**settings: Any) -> None:
+    check(RouterConfig(shard_addresses=(), **settings))
+
+
+def test_what_is_wrong_with_any_model_is_refused_before_one_is_loaded(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"--max-total-tokens \(50\). Given: 100"):
+        checked(max_input_tokens=100, max_total_tokens=50)
+    with pytest.raises(ConfigError, match="--otlp-endpoint must begin with http.*localhost:4318"):
+        checked(otlp_endpoint="localhost:4318")
+    with pytest.raises(ConfigError, match="--allowed-local-images: there is no folder .*/nowhere"):
+        checked(allowed_local_images=tmp_path / "nowhere")
+
+
+def test_what_only_a_model_can_tell_is_not_refused_before(tmp_path: Path) -> None:
+    checked(max_total_tokens=1 << 40, allowed_local_images=tmp_path)
+    checked(max_input_tokens=100, otlp_endpoint="https://collector")

@@ -239,6 +239,22 @@ def test_a_host_that_is_not_ours_is_one_clear_line(host: str) -> None:
     assert words.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [
+        ("--api-key-file", "/nowhere"),
+        ("--allowed-local-images", "/nowhere"),
+        ("--otlp-endpoint", "nowhere"),
+        ("--tls-cert", "/nowhere"),
+    ],
+)
+def test_what_no_model_can_mend_is_refused_before_one_answers(flag: str, value: str) -> None:
+    exit_code, words = ended("unix:/nowhere", flag, value)
+    assert exit_code == 78
+    assert words.startswith(f"inlay router: {flag}")
+    assert words.count("\n") == 1
+
+
 def test_limits_that_do_not_fit_the_model_are_one_clear_line(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with (

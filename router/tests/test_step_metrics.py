@@ -21,11 +21,11 @@ def test_times_of_the_shard_are_counted_by_method() -> None:
     rows = pb.Rows(sequence_ids=[1, 2], num_tokens=[5, 1])
     metrics.sent(pb.Step(joining=[pb.Sequence(sequence_id=1)], rows=rows))
     metrics.sent(pb.Step())
-    timings = pb.StepTimings(encode=1_000_000, forward=2_000_000, mask=3_000_000, sample=4_000_000)
+    timings = pb.StepTimings(encode=9_000_000, forward=2_000_000, mask=3_000_000, sample=4_000_000)
     metrics.settled(pb.StepResult(timings=timings))
     assert value(registry, "tgi_batch_inference_success_total", method="prefill") == 1
     assert value(registry, "tgi_batch_inference_success_total", method="decode") == 0
-    assert value(registry, "tgi_batch_inference_duration_sum", method="prefill") == 0.010
+    assert value(registry, "tgi_batch_inference_duration_sum", method="prefill") == 0.009
     assert value(registry, "tgi_batch_forward_duration_sum", method="prefill") == 0.002
     assert value(registry, "tgi_batch_decode_duration_sum", method="prefill") == 0.007
     assert value(registry, "tgi_batch_concat_total", reason="chunking") == 1

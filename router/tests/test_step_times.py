@@ -32,8 +32,10 @@ def test_parts_of_router_and_shard_are_added_up() -> None:
 
 def test_what_runs_beside_a_step_is_no_part_of_it() -> None:
     times = StepTimes()
-    times.delivered(pb.StepTimings(fill=3_000_000_000, mask=1_000_000_000), 0.0)
+    timings = pb.StepTimings(fill=3_000_000_000, encode=5_000_000_000, mask=1_000_000_000)
+    times.delivered(timings, 0.0)
     assert shown(times, "inlay_step_fill_duration_sum") == 3.0
+    assert shown(times, "inlay_step_encode_duration_sum") == 5.0
     assert shown(times, "inlay_step_duration_sum") == 1.0
 
 

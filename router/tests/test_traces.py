@@ -14,7 +14,6 @@ from test_chat_routes import Grammars
 from test_router_prompt import data_uri
 
 from inlay_proto import generate_pb2 as pb
-from inlay_router.config import ConfigError
 from inlay_router.links.scripted_shard import spell
 from inlay_router.request import Finish, FinishReason
 from inlay_router.telemetry.spans import Trail, spans_of
@@ -180,12 +179,3 @@ def test_a_collector_that_is_not_there_costs_one_line(
     with caplog.at_level(logging.WARNING):
         asyncio.run(scenario())
     assert caplog.text.count("traces cannot be sent") == 1
-
-
-def test_an_endpoint_without_a_scheme_is_refused_at_start() -> None:
-    async def scenario() -> None:
-        with pytest.raises(ConfigError, match="--otlp-endpoint must begin with http"):
-            async with serve(otlp_endpoint="localhost:4318"):
-                pass
-
-    asyncio.run(scenario())

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from inlay_proto import generate_pb2 as pb
 from inlay_router.api.body import parse
 from inlay_router.config import Limits
 from inlay_router.errors import ValidationError
@@ -35,15 +34,18 @@ SENTENCES = [
     ({"best_of": 0}, "`best_of` must be > 0 and <= 2. Given: 0"),
     ({"best_of": 2}, "you must use sampling when `best_of` is > 1"),
     ({"best_of": 2, "do_sample": True, "seed": 1}, "`seed` must not be set when `best_of` > 1"),
-    ({"temperature": 0}, "`temperature` must be strictly positive"),
-    ({"temperature": -0.1}, "`temperature` must be strictly positive"),
-    ({"temperature": 1e-60}, "`temperature` must be strictly positive"),
+    ({"temperature": 0}, "`temperature` must be strictly positive. Given: 0.0"),
+    ({"temperature": -0.1}, "`temperature` must be strictly positive. Given: -0.1"),
+    ({"temperature": 1e-60}, "`temperature` must be strictly positive. Given: 1e-60"),
     ({"temperature": 1e39}, "`temperature` must fit a 32-bit float. Given: 1e+39"),
-    ({"repetition_penalty": 0.0}, "`repetition_penalty` must be strictly positive"),
-    ({"frequency_penalty": -2.01}, "`frequency_penalty` must be >= -2.0 and <= 2.0"),
-    ({"frequency_penalty": 2.01}, "`frequency_penalty` must be >= -2.0 and <= 2.0"),
-    ({"frequency_penalty": -1e300}, "`frequency_penalty` must be >= -2.0 and <= 2.0"),
-    ({"presence_penalty": 2.01}, "`presence_penalty` must be >= -2.0 and <= 2.0"),
+    ({"repetition_penalty": 0.0}, "`repetition_penalty` must be strictly positive. Given: 0.0"),
+    ({"frequency_penalty": -2.01}, "`frequency_penalty` must be >= -2.0 and <= 2.0. Given: -2.01"),
+    ({"frequency_penalty": 2.01}, "`frequency_penalty` must be >= -2.0 and <= 2.0. Given: 2.01"),
+    (
+        {"frequency_penalty": -1e300},
+        "`frequency_penalty` must be >= -2.0 and <= 2.0. Given: -1e+300",
+    ),
+    ({"presence_penalty": 2.01}, "`presence_penalty` must be >= -2.0 and <= 2.0. Given: 2.01"),
     ({"logit_bias": {"1": 101}}, "`logit_bias` must be >= -100 and <= 100. Given: 101.0"),
     (
         {"logit_bias": {"500": 1}},
@@ -53,14 +55,15 @@ SENTENCES = [
         {"logit_bias": {str(token_id): 1 for token_id in range(301)}},
         "`logit_bias` supports up to 300 tokens. Given: 301",
     ),
-    ({"top_p": 1.0}, "`top_p` must be > 0.0 and < 1.0"),
-    ({"top_p": 0}, "`top_p` must be > 0.0 and < 1.0"),
-    ({"top_p": 0.999999999999}, "`top_p` must be > 0.0 and < 1.0"),
-    ({"typical_p": 1}, "`typical_p` must be > 0.0 and < 1.0"),
-    ({"top_k": 0}, "`top_k` must be strictly positive"),
+    ({"top_p": 1.0}, "`top_p` must be > 0.0 and < 1.0. Given: 1.0"),
+    ({"top_p": 0}, "`top_p` must be > 0.0 and < 1.0. Given: 0.0"),
+    ({"top_p": 0.999999999999}, "`top_p` must be > 0.0 and < 1.0. Given: 0.999999999999"),
+    ({"typical_p": 1}, "`typical_p` must be > 0.0 and < 1.0. Given: 1.0"),
+    ({"min_p": 1.5}, "`min_p` must be >= 0.0 and <= 1.0. Given: 1.5"),
+    ({"top_k": 0}, "`top_k` must be strictly positive. Given: 0"),
     ({"top_k": 2**31}, "`top_k` must be < 2147483648. Given: 2147483648"),
-    ({"max_new_tokens": 0}, "`max_new_tokens` must be strictly positive"),
-    ({"max_new_tokens": -5}, "`max_new_tokens` must be strictly positive"),
+    ({"max_new_tokens": 0}, "`max_new_tokens` must be strictly positive. Given: 0"),
+    ({"max_new_tokens": -5}, "`max_new_tokens` must be strictly positive. Given: -5"),
     ({"stop": ["a"] * 5}, "`stop` supports up to 4 stop sequences. Given: 5"),
     ({"stop": ["a", ""]}, "`stop` cannot hold an empty string"),
     ({"seed": -1}, "`seed` must be >= 0 and < 2**64. Given: -1"),
@@ -140,6 +143,7 @@ LIMIT_VALUES = {
     "frequency_penalty": -2.0,
     "top_p": 0.9999,
     "typical_p": 1e-6,
+    "min_p": 1.0,
     "top_k": 2**31 - 1,
     "max_new_tokens": 10**30,
     "stop": ["a", "b", "c", "d"],
@@ -177,10 +181,10 @@ def test_a_tiny_temperature_does_not_overflow() -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [{"inputs": "x", "min_p": 1}, {"inputs": "x", "parameters": {"min_p": 1}}],
+    [{"inputs": "x", "min_tokens": 1}, {"inputs": "x", "parameters": {"min_tokens": 1}}],
 )
 def test_unknown_keys_are_refused_with_their_name(body: dict[str, Any]) -> None:
-    with pytest.raises(ValidationError, match="unknown field `min_p`"):
+    with pytest.raises(ValidationError, match="unknown field `min_tokens`"):
         parse(json.dumps(body).encode(), GenerateBody)
 
 
@@ -191,7 +195,7 @@ def test_what_clients_of_the_hub_send_beside_the_prompt_is_taken() -> None:
 def test_unknown_keys_that_are_null_ask_for_nothing() -> None:
     schema = {"const": None}
     grammar = {"type": "json", "value": schema}
-    body = {"inputs": "x", "n": None, "parameters": {"min_p": None, "grammar": grammar}}
+    body = {"inputs": "x", "n": None, "parameters": {"min_tokens": None, "grammar": grammar}}
     parameters = parse(json.dumps(body).encode(), GenerateBody).parameters
     assert parameters is not None and parameters.grammar is not None
     assert json.loads(bytes(parameters.grammar.value)) == schema
@@ -202,81 +206,6 @@ def test_seeds_are_drawn_and_differ() -> None:
     first, second = valid.samplings()
     assert first.do_sample and second.do_sample
     assert first.seed != second.seed
-
-
-@pytest.mark.parametrize(
-    ("grammar", "kind", "value"),
-    [
-        ({"type": "regex", "value": "a+"}, pb.Grammar.KIND_REGEX, "a+"),
-        ({"type": "json", "value": {"type": "object"}}, pb.Grammar.KIND_JSON, '{"type": "object"}'),
-        ({"type": "json", "value": '{"a":1}'}, pb.Grammar.KIND_JSON, '{"a":1}'),
-        ({"type": "json_object", "value": {}}, pb.Grammar.KIND_JSON, "{}"),
-        (
-            {"type": "json_schema", "value": {"name": "n", "strict": True, "schema": {"b": 1}}},
-            pb.Grammar.KIND_JSON,
-            '{"b": 1}',
-        ),
-        ({"type": "json_object"}, pb.Grammar.KIND_JSON, '{"type": "object"}'),
-        ({"type": "choice", "value": ["a", "b"]}, pb.Grammar.KIND_CHOICE, '["a", "b"]'),
-        ({"type": "grammar", "value": "start: /a/"}, pb.Grammar.KIND_GRAMMAR, "start: /a/"),
-    ],
-)
-def test_a_grammar_has_one_of_six_types(grammar: Any, kind: Any, value: str) -> None:
-    valid = check({"inputs": "x", "parameters": {"grammar": grammar}})
-    assert valid.grammar is not None
-    assert (valid.grammar.kind, valid.grammar.value) == (kind, value)
-    assert (valid.grammar.backend, valid.grammar.whitespace) == ("auto", "flexible")
-
-
-@pytest.mark.parametrize(("strict", "is_lenient"), [({}, False), ({"strict": False}, True)])
-def test_leniency_is_only_by_strict_that_is_false(strict: Any, is_lenient: bool) -> None:
-    grammar = {"type": "json_schema", "value": {"schema": {}, **strict}}
-    valid = check({"inputs": "x", "parameters": {"grammar": grammar}})
-    assert valid.grammar is not None
-    assert valid.grammar.is_lenient is is_lenient
-
-
-@pytest.mark.parametrize(
-    ("grammar", "sentence"),
-    [
-        (
-            {"type": "xml", "value": "a"},
-            "grammar is not valid: `type` must be `json`, `json_object`, `json_schema`, `regex`, "
-            "`choice` or `grammar`. Given: `xml`",
-        ),
-        (
-            {"type": "regex", "value": 1},
-            "grammar is not valid: `value` of a regex must be a string",
-        ),
-        ({"type": "json", "value": 1}, "grammar is not supported"),
-        ({"type": "json", "value": None}, "grammar is not supported"),
-        ({"type": "json", "value": ["a"]}, "grammar is not supported"),
-        (
-            {"type": "json_schema", "value": {"name": "n"}},
-            "grammar is not valid: `value` must be an object with a `schema`",
-        ),
-        (
-            {"type": "json_schema", "value": "a"},
-            "grammar is not valid: `value` must be an object with a `schema`",
-        ),
-        (
-            {"type": "json_schema", "value": {"schema": "a"}},
-            "grammar is not valid: `schema` must be an object",
-        ),
-        (
-            {"type": "json"},
-            "grammar is not valid: `value` is missing",
-        ),
-    ],
-)
-def test_a_grammar_of_another_shape_is_refused(grammar: Any, sentence: str) -> None:
-    assert refusal({"grammar": grammar}) == sentence
-
-
-def test_grammars_may_be_disabled() -> None:
-    limits = Limits(max_input_tokens=1, max_total_tokens=2, has_grammars=False)
-    grammar = {"type": "regex", "value": "a"}
-    assert refusal({"grammar": grammar}, limits=limits) == "grammar is not supported"
 
 
 @pytest.mark.parametrize(
@@ -322,6 +251,13 @@ def test_biases_and_penalties_reach_the_shard() -> None:
     assert biases == {3: -100.0, 4: 2.5}
     assert sampling.presence_penalty == 0.5
     assert not sampling.do_sample
+
+
+def test_a_share_of_the_likeliest_reaches_the_shard_and_makes_it_draw() -> None:
+    sampling = check({"inputs": "x", "parameters": {"min_p": 0.5}}).sampling
+    assert (sampling.min_p, sampling.do_sample) == (0.5, True)
+    without = check({"inputs": "x", "parameters": {"min_p": 0}}).sampling
+    assert not without.HasField("min_p") and not without.do_sample
 
 
 def test_stop_may_be_one_string() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,8 +13,7 @@ from inlay_kernels import AttentionBatch
 from inlay_shard.sequence import RunningSequence
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """Tokens [start, end) of a sequence, which a step computes."""
 
     sequence: RunningSequence
@@ -54,11 +54,35 @@ class FlatBatch:
     image_features: Tensor | None
     """(n, width): what stands at `image_places`; None if n is 0."""
 
+    def to(self, device: torch.device) -> "FlatBatch":
+        """The same batch with its tensors on `device`; itself if that is the CPU."""
+        if device.type == "cpu":
+            return self
 
-def flatten(
-    rows: Sequence[Row], *, block_size: int, num_axes: int, device: torch.device
-) -> FlatBatch:
-    """Lay out rows whose blocks are there and whose images are embedded."""
+        def put(tensor: Tensor) -> Tensor:
+            return tensor.to(device, non_blocking=True)
+
+        attention = self.attention
+        return FlatBatch(
+            token_ids=put(self.token_ids),
+            position_ids=put(self.position_ids),
+            attention=AttentionBatch(
+                row_starts=put(attention.row_starts),
+                context_lengths=put(attention.context_lengths),
+                block_tables=put(attention.block_tables),
+                slots=put(attention.slots),
+                stops=None if attention.stops is None else put(attention.stops),
+            ),
+            ends=put(self.ends),
+            before_forced=put(self.before_forced),
+            image_places=put(self.image_places),
+            image_features=self.image_features,
+        )
+
+
+def flatten(rows: Sequence[Row], *, block_size: int, num_axes: int) -> FlatBatch:
+    """Lay out rows whose blocks are there and whose images are embedded, in main memory; features
+    stay on the device where they are."""
     counts = np.fromiter((row.num_tokens for row in rows), np.int64, len(rows))
     starts = np.zeros(len(rows) + 1, np.int64)
     np.cumsum(counts, out=starts[1:])
@@ -76,23 +100,19 @@ def flatten(
     _put_image_positions(positions, rows, starts)
     places, features = _images(rows, starts)
     stops = _stops(rows, starts, own)
-
-    def put(array: NDArray[np.generic]) -> Tensor:
-        return torch.from_numpy(array).to(device, non_blocking=True)
-
     return FlatBatch(
-        token_ids=put(token_ids),
-        position_ids=put(positions),
+        token_ids=torch.from_numpy(token_ids),
+        position_ids=torch.from_numpy(positions),
         attention=AttentionBatch(
-            row_starts=put(starts.astype(np.int32)),
-            context_lengths=put((first + counts).astype(np.int32)),
-            block_tables=put(tables),
-            slots=put(slots),
-            stops=None if stops is None else put(stops),
+            row_starts=torch.from_numpy(starts.astype(np.int32)),
+            context_lengths=torch.from_numpy((first + counts).astype(np.int32)),
+            block_tables=torch.from_numpy(tables),
+            slots=torch.from_numpy(slots),
+            stops=None if stops is None else torch.from_numpy(stops),
         ),
-        ends=put(starts[1:] - 1),
-        before_forced=put(_before_forced(rows, starts)),
-        image_places=put(places),
+        ends=torch.from_numpy(starts[1:] - 1),
+        before_forced=torch.from_numpy(_before_forced(rows, starts)),
+        image_places=torch.from_numpy(places),
         image_features=features,
     )
 

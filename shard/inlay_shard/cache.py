@@ -38,7 +38,10 @@ def in_panels(layers: Sequence[AttentionLayer]) -> list[AttentionLayer]:
 
 
 class KVPool:
-    """Keys and values of all sequences. Block ids are in [0, num_blocks)."""
+    """Keys and values of all sequences. Block ids are in [0, num_blocks).
+
+    Behind them may be scratch, which belongs to no sequence and is told to nobody.
+    """
 
     def __init__(
         self,
@@ -49,17 +52,25 @@ class KVPool:
         block_size: int,
         dtype: torch.dtype,
         device: torch.device,
+        num_scratch_blocks: int = 0,
     ) -> None:
         """Allocates the pool and attaches it to the layers."""
         self.num_blocks = num_blocks
         self.block_size = block_size
+        self.device = device
         self.num_bytes = num_blocks * bytes_per_block(layers, block_size, dtype)
         self.current = CurrentBatch()
+        num_allocated = num_blocks + num_scratch_blocks
         for layer in layers:
-            shape = (num_blocks, block_size, layer.num_kv_heads, layer.head_size)
+            shape = (num_allocated, block_size, layer.num_kv_heads, layer.head_size)
             key_cache = _finite(shape, dtype, device)
             value_cache = _finite(shape, dtype, device)
             attach(layer.module, PagedLayer(kernels, self.current, key_cache, value_cache))
+
+    @property
+    def scratch_block(self) -> int:
+        """The first block of the scratch."""
+        return self.num_blocks
 
     def __repr__(self) -> str:
         return f"KVPool(num_blocks={self.num_blocks}, block_size={self.block_size})"

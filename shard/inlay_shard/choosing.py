@@ -28,10 +28,10 @@ class Draft(NamedTuple):
     """One row before it is judged."""
 
     row: Row
+    place: int
+    """Among the rows that choose."""
     token_id: int
     logprob: float
-    logits: Tensor
-    """(vocab_size,)."""
     forced_logprobs: list[float]
     reason: str | None
     """Why the row could not be masked; None if it could."""
@@ -64,10 +64,10 @@ class Chooser:
             settings = [row.sequence.sampling for row in rows]
             choice = self._sampler.choose(logits.chosen, settings, masks)
             forced = self._rate_forced(rows, logits.forced)
-            drafts = _drafts(rows, choice, forced, logits.chosen, reasons)
+            drafts = _drafts(rows, choice, forced, reasons)
         with outcome.timed("deliver"):
             self._forcing.begin(len(rows))
-            judgements = [self._judge(draft, outcome) for draft in drafts]
+            judgements = [self._judge(draft, logits.chosen, outcome) for draft in drafts]
             _report_top_tokens(rows, judgements, choice, forced, outcome)
         return judgements
 
@@ -80,7 +80,8 @@ class Chooser:
         settings = [row.sequence.sampling for row in rows for _ in row.forced_ids]
         return self._sampler.rate(logits, token_ids, settings)
 
-    def _judge(self, draft: Draft, outcome: Outcome) -> Judgement:
+    def _judge(self, draft: Draft, logits: Tensor, outcome: Outcome) -> Judgement:
+        """logits: (rows, vocab_size)."""
         row = draft.row
         sequence_id = row.sequence.sequence_id
         try:
@@ -91,7 +92,7 @@ class Chooser:
         logprob = draft.logprob
         if judgement.is_changed:
             outcome.shorten(sequence_id)
-            logprob = logprob_of(draft.logits, judgement.token_ids[0])
+            logprob = logprob_of(logits[draft.place], judgement.token_ids[0])
         token_ids = (*row.forced_ids, *judgement.token_ids)
         logprobs = (*draft.forced_logprobs, logprob, 0.0)[: len(token_ids)]
         outcome.produce(sequence_id, token_ids, logprobs, num_forced=len(draft.forced_logprobs))
@@ -110,20 +111,15 @@ class Chooser:
 
 
 def _drafts(
-    rows: Sequence[Row],
-    choice: Choice,
-    forced: Choice | None,
-    logits: Tensor,
-    reasons: Mapping[int, str],
+    rows: Sequence[Row], choice: Choice, forced: Choice | None, reasons: Mapping[int, str]
 ) -> list[Draft]:
-    """logits: (rows, vocab_size)."""
     chosen = zip(rows, choice.token_ids.tolist(), choice.logprobs.tolist(), strict=True)
     forced_logprobs = [] if forced is None else forced.logprobs.tolist()
     drafts, start = [], 0
     for place, (row, token_id, logprob) in enumerate(chosen):
         stop = start + row.sequence.num_forced
         own = forced_logprobs[start:stop]
-        drafts.append(Draft(row, token_id, logprob, logits[place], own, reasons.get(place)))
+        drafts.append(Draft(row, place, token_id, logprob, own, reasons.get(place)))
         start = stop
     return drafts
 
@@ -135,6 +131,8 @@ def _report_top_tokens(
     forced: Choice | None,
     outcome: Outcome,
 ) -> None:
+    if choice.top_token_ids is None:
+        return
     start = 0
     for place, (row, judgement) in enumerate(zip(rows, judgements, strict=True)):
         stop = start + row.sequence.num_forced
@@ -156,5 +154,6 @@ def _top(choice: Choice | None, places: slice, num_top: int) -> tuple[list[int],
     """The likeliest tokens at some places, one place after the other, and what they are worth."""
     if choice is None or places.start == places.stop:
         return [], []
+    assert choice.top_token_ids is not None and choice.top_logprobs is not None
     token_ids: list[int] = choice.top_token_ids[places, :num_top].flatten().tolist()
     return token_ids, choice.top_logprobs[places, :num_top].flatten().tolist()

@@ -15,6 +15,12 @@ QuantizeName = Literal["int8"]
 
 DEFAULT_STEP_TOKENS = {"cpu": 512, "cuda": 4096}
 """Tokens of the largest step, by device, unless the operator says otherwise: as for the router."""
+CUDA_GRAPHS = "1,2,4,8,16,32"
+"""Rows of the decode steps that come from CUDA graphs, as TGI has them."""
+MAX_GRAPHS = 64
+"""Each takes memory of the device."""
+MAX_GRAPH_ROWS = 1024
+"""Beyond this a step computes for longer than its Python takes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +57,9 @@ class ShardConfig:
     max_batch_tokens: int | None = None
     """Tokens of the largest step, for which memory is left free; unset, what the router takes to
     suit the device."""
+    cuda_graphs: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
+    """Rows of the decode steps that come from CUDA graphs, where there is CUDA; a batch takes the
+    smallest that holds it. None: every step is computed by the model's code."""
     num_threads: int | None = None
     """CPU threads that compute; unset, the cores divided by the ranks."""
     grammar_backend: BackendChoice = "auto"
@@ -88,6 +97,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> ShardConfig:
         block_size=options.block_size,
         num_blocks=options.num_blocks,
         max_batch_tokens=options.max_batch_tokens,
+        cuda_graphs=options.cuda_graphs,
         num_threads=options.num_threads,
         grammar_backend=options.grammar_backend,
         image_cache_bytes=options.image_cache_bytes,
@@ -119,6 +129,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--block-size", type=_positive, default=32, metavar="N", help="tokens of a block (32)")
     add("--num-blocks", type=_positive, metavar="N", help="blocks of the pool (from free memory)")
     add("--max-batch-tokens", type=_positive, metavar="N", help="of a step (512; GPU: 4096)")
+    graphs = f"rows of decode steps from CUDA graphs; 0 for none ({CUDA_GRAPHS})"
+    add("--cuda-graphs", type=graph_sizes, default=CUDA_GRAPHS, metavar="N,N,…", help=graphs)
     add("--num-threads", type=_positive, metavar="N", help="CPU threads (cores / ranks)")
     add("--grammar-backend", choices=BACKEND_CHOICES, default="auto", help="made at start (auto)")
     add("--image-cache-bytes", type=_positive, metavar="N", help="embeddings (from free memory)")
@@ -145,3 +157,24 @@ def _positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1. Given: {text}")
     return number
+
+
+def graph_sizes(text: str) -> tuple[int, ...]:
+    """Rows of CUDA graphs, ascending, from numbers between commas; none for 0.
+
+    Raises ArgumentTypeError.
+    """
+    if text.strip() == "0":
+        return ()
+    words = text.split(",")
+    if not all(word.strip().isdecimal() and int(word) > 0 for word in words):
+        raise argparse.ArgumentTypeError(
+            f"must be 0, or numbers of rows from 1 with commas between them. Given: {text}"
+        )
+    sizes = tuple(sorted({int(word) for word in words}))
+    if len(sizes) > MAX_GRAPHS or sizes[-1] > MAX_GRAPH_ROWS:
+        raise argparse.ArgumentTypeError(
+            f"must be at most {MAX_GRAPHS} numbers of at most {MAX_GRAPH_ROWS} rows. "
+            f"Given: {len(sizes)}, up to {sizes[-1]}"
+        )
+    return sizes

@@ -15,6 +15,7 @@ from torch.distributed.tensor import DTensor
 
 from inlay_shard.errors import ModelRefused, PreparationRefused
 from inlay_shard.network import Network
+from inlay_shard.stopwatch import Stopwatch
 
 NICENESS = 10
 """Added to that of the shard. At 10 a decode step beside the encoder takes 1.3 times as long as
@@ -58,6 +59,8 @@ class Encoder:
             max_batch_images: embedded together at most. Sums may differ in their last bits with
                 the size of a batch, so ranks that must agree take 1.
         """
+        self.watch = Stopwatch()
+        """Runs while images are embedded."""
         self._network = network
         self._num_threads = num_threads
         self._max_batch_images = max_batch_images
@@ -133,7 +136,8 @@ class Encoder:
             return
         self._adapt(threading.get_native_id())
         try:
-            embeddings = self._encode(batch)
+            with self.watch.running():
+                embeddings = self._encode(batch)
         except Exception as error:
             if len(batch) > 1:
                 for work in batch:

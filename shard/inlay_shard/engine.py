@@ -7,22 +7,25 @@ from torch import Tensor
 
 from inlay_kernels import Kernels
 from inlay_proto import generate_pb2 as pb
-from inlay_shard.batch import FlatBatch, Row, flatten
+from inlay_shard.batch import FlatBatch, Row
 from inlay_shard.cache import KVPool
 from inlay_shard.choosing import Chooser, Logits
 from inlay_shard.constraints import Constraints, Filling
+from inlay_shard.devices import is_lost
 from inlay_shard.errors import RowFailed
 from inlay_shard.features import FeatureCache
 from inlay_shard.judgement import Judgement, from_table, to_table
+from inlay_shard.layout import Layouts
 from inlay_shard.network import Network
 from inlay_shard.outcome import Fate, Outcome
 from inlay_shard.parallel import Ranks
 from inlay_shard.prompt_logprobs import prompt_logprobs, wants_logprobs
 from inlay_shard.roster import Roster
 from inlay_shard.sampler import Sampler
+from inlay_shard.stopwatch import Stopwatch
 from inlay_shard.view import View
 
-_NO_LOGITS = Logits(torch.empty(0), torch.empty(0))
+_NO_ROWS = torch.empty(0)
 
 
 class Engine:
@@ -45,6 +48,9 @@ class Engine:
         self._pool = pool
         self._constraints = constraints
         self._ranks = ranks
+        self._layouts = Layouts(
+            block_size=pool.block_size, num_axes=network.num_position_axes, device=network.device
+        )
         self._sampler = Sampler(vocab_size, network.device, kernels)
         self._chooser = Chooser(
             self._sampler, eos_token_ids=eos_token_ids, block_size=pool.block_size
@@ -60,6 +66,9 @@ class Engine:
             images_reach_behind=network.images_reach_behind,
             needs_images=network.view is View.PROMPT,
         )
+
+        self.encoder_watch = Stopwatch()
+        """Of the thread that embeds images, beside the steps; set before the first one."""
 
     def __repr__(self) -> str:
         return f"Engine({self._roster}, {self._pool})"
@@ -80,6 +89,7 @@ class Engine:
         masks meanwhile; rank 0 chooses a token for each row that reached the end of what is known
         of it, and judges what follows; every rank acts on that."""
         outcome = Outcome(step.step_id)
+        outcome.spend("encode", self.encoder_watch.lap())
         with outcome.timed("schedule"):
             rows = self._roster.update(step, outcome)
         filling = self._begin_masks([row for row in rows if row.chooses])
@@ -96,19 +106,20 @@ class Engine:
         """The rows that could be computed, and the logits of those of them that choose.
 
         When the model fails, halves of the batch are computed alone, and so the row that is at
-        fault is found. With several ranks the failure ends the process, as the others hang in it.
+        fault is found. With several ranks the failure ends the process, as the others hang in it;
+        so does a device that computes nothing any more.
         """
         if not rows:
-            return [], _NO_LOGITS
+            return [], Logits(_NO_ROWS, _NO_ROWS)
         try:
             return rows, self._forward(rows, outcome)
         except Exception as error:
-            if self._ranks.num_ranks > 1:
+            if self._ranks.num_ranks > 1 or is_lost(self._network.device):
                 raise
             if len(rows) == 1:
                 reason = f"the model failed: {type(error).__name__}: {error}"
                 self._fail(rows[0], RowFailed(pb.RowFailure.KIND_INTERNAL, reason), outcome)
-                return [], _NO_LOGITS
+                return [], Logits(_NO_ROWS, _NO_ROWS)
         middle = len(rows) // 2
         halves = [self._compute(half, outcome) for half in (rows[:middle], rows[middle:])]
         computed = [row for half, _ in halves for row in half]
@@ -129,17 +140,14 @@ class Engine:
                 logits = self._logits_and_prompt(rows, batch, keep, outcome)
             else:
                 logits = self._logits(batch, keep)
+        if len(choosing) == len(keep):
+            return Logits(logits, _NO_ROWS)
         num_forced = len(batch.before_forced)
         return Logits(logits[: len(choosing)], logits[len(keep) - num_forced :])
 
     def _layout(self, rows: list[Row]) -> FlatBatch:
         """The batch on the device, where every layer finds it."""
-        batch = flatten(
-            rows,
-            block_size=self._pool.block_size,
-            num_axes=self._network.num_position_axes,
-            device=self._network.device,
-        )
+        batch = self._layouts.of(rows)
         self._pool.current.batch = batch.attention
         return batch
 
@@ -203,4 +211,4 @@ class Engine:
 def _joined(parts: Iterable[Tensor]) -> Tensor:
     """Logits (n, vocab_size) one after the other; parts of no rows may have no width."""
     found = [part for part in parts if len(part)]
-    return torch.cat(found) if found else torch.empty(0)
+    return torch.cat(found) if found else _NO_ROWS

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from inlay_shard.errors import PreparationRefused
 from inlay_shard.shared_arrays import Layout, attach, share
+from inlay_shard.worker_answers import UnknownAnswer, read_answer
 
 if TYPE_CHECKING:
     from inlay_shard.preparers import AnyPreparer
@@ -40,7 +41,7 @@ Job: TypeAlias = "Callable[[Any], Any]"
 
 
 class ProcessDied(Exception):
-    """The process ended before it answered."""
+    """The process ended before it answered, or is not itself any more."""
 
 
 class ProcessHung(Exception):
@@ -48,7 +49,7 @@ class ProcessHung(Exception):
 
 
 @dataclass(frozen=True)
-class _Answer:
+class Answer:
     """What a process made."""
 
     value: Any
@@ -116,13 +117,13 @@ class ImageProcess:
         try:
             if not self._connection.poll(seconds):
                 raise ProcessHung
-            answer = self._connection.recv()
+            answer = read_answer(self._connection.recv_bytes())
             if isinstance(answer, Exception):
                 raise answer
             if not answer.layouts:
                 return answer.value
             inputs = attach(recv_handle(self._connection), answer.layouts)
-        except (EOFError, OSError) as error:
+        except (EOFError, OSError, UnknownAnswer) as error:
             raise ProcessDied from error
         return replace(answer.value, inputs=inputs)
 
@@ -146,7 +147,7 @@ def _work(connection: Connection, folder: Path, plugins: tuple[str, ...]) -> Non
         connection.send(RuntimeError(f"{type(error).__name__}: {error}"))
         return
     _limit_memory()
-    connection.send(_Answer(preparer is not None, []))
+    connection.send(Answer(preparer is not None, []))
     while preparer is not None:
         try:
             job = connection.recv()
@@ -176,10 +177,10 @@ def _answer(connection: Connection, job: Job, preparer: "AnyPreparer") -> None:
         return
     inputs: Mapping[str, Any] = getattr(made, "inputs", {})
     if not inputs:
-        connection.send(_Answer(made, []))
+        connection.send(Answer(made, []))
         return
     file, layouts = share(inputs)
-    connection.send(_Answer(replace(made, inputs={}), layouts))
+    connection.send(Answer(replace(made, inputs={}), layouts))
     send_handle(connection, file, os.getppid())
     os.close(file)
 

@@ -18,6 +18,7 @@ from transformers.modeling_outputs import MoeModelOutputWithPast
 from inlay_shard.adapter import ImageAdapter
 from inlay_shard.architecture import text_config
 from inlay_shard.sight import AdaptedSight, FoundSight, Sight, names_of
+from inlay_shard.temperature import heed_positions
 from inlay_shard.view import View
 
 _ADDED = "deepstack_visual_embeds"
@@ -61,6 +62,7 @@ class Network:
             if adapter is None
             else AdaptedSight(model, adapter)
         )
+        heed_positions(self.text_tower)
         if self.adds_behind_layers:
             self.text_tower.register_forward_pre_hook(self._hand_added, with_kwargs=True)
 
@@ -138,6 +140,12 @@ class Network:
         """
         if self.shortcut is not None and not self._keeps_hidden:
             return self.shortcut(token_ids, position_ids, keep, embeddings)
+        return self.plain_logits(token_ids, position_ids, keep, embeddings)
+
+    def plain_logits(
+        self, token_ids: Tensor, position_ids: Tensor, keep: Tensor, embeddings: Tensor | None
+    ) -> Tensor:
+        """The same by the model's own code around its text tower."""
         positions = position_ids if len(position_ids) == 1 else position_ids.unsqueeze(1)
         if embeddings is None:
             return self._call(keep, position_ids=positions, input_ids=token_ids.unsqueeze(0))

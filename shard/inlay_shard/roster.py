@@ -66,9 +66,8 @@ class Roster:
             self.forget(sequence_id)
         if step.joining:
             self._join(step.joining, outcome)
-        for growth in step.growths:
-            if sequence := self._sequences.get(growth.sequence_id):
-                sequence.blocks.append(growth.block_ids)
+        if step.growths:
+            self._grow(step.growths, outcome)
         return self._rows(step, outcome)
 
     def _join(self, joining: Sequence[pb.Sequence], outcome: Outcome) -> None:
@@ -144,6 +143,15 @@ class Roster:
         is_cached = message.num_cached_tokens > 0 and self._image_token_id not in to_compute
         return self._images_reach_behind or not is_cached
 
+    def _grow(self, growths: Sequence[pb.BlockGrowth], outcome: Outcome) -> None:
+        for growth in growths:
+            if (sequence := self._sequences.get(growth.sequence_id)) is None:
+                continue
+            sequence.blocks.append(growth.block_ids)
+            if max(growth.block_ids, default=0) >= self._num_blocks:
+                reason = f"a block id is not below {self._num_blocks}, the size of the pool"
+                self._fail(sequence, reason, outcome)
+
     def _rows(self, step: pb.Step, outcome: Outcome) -> list[Row]:
         if step.HasField("rows"):
             self._row_ids = list(step.rows.sequence_ids)
@@ -157,11 +165,15 @@ class Roster:
             end = sequence.num_computed + num_tokens + sequence.num_forced
             row = Row(sequence, sequence.num_computed, end)
             if reason := self._wrong(row):
-                outcome.fail(sequence_id, RowFailed(pb.RowFailure.KIND_INTERNAL, reason))
-                self.forget(sequence_id)
+                self._fail(sequence, reason, outcome)
             else:
                 rows.append(row)
         return rows
+
+    def _fail(self, sequence: RunningSequence, reason: str, outcome: Outcome) -> None:
+        """For what the router should not have asked."""
+        outcome.fail(sequence.sequence_id, RowFailed(pb.RowFailure.KIND_INTERNAL, reason))
+        self.forget(sequence.sequence_id)
 
     def _wrong(self, row: Row) -> str:
         """What the router asked for and cannot have, in words; empty when all is well."""
@@ -174,8 +186,6 @@ class Roster:
         features = row.sequence.features
         if features is not None and features.cuts_image(row.end):
             return f"a row that ends at {row.end} cuts an image, which is seen as a whole"
-        if int(row.sequence.blocks.block_ids.max()) >= self._num_blocks:
-            return f"a block id is not below {self._num_blocks}, the size of the pool"
         return ""
 
 

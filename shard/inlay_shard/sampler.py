@@ -46,10 +46,10 @@ class Choice:
     logprobs: Tensor
     """float32 (rows,): NaN where no token could be chosen, because the logits hold NaN or the
     mask allows nothing; the token of such a row is arbitrary."""
-    top_token_ids: Tensor
+    top_token_ids: Tensor | None = None
     """int64 (rows, n): n is the largest `top_n_tokens` of the batch. Most likely first, the lower
-    id first among equals; a row's own `top_n_tokens` entries are valid."""
-    top_logprobs: Tensor
+    id first among equals; a row's own `top_n_tokens` entries are valid. None if n is 0."""
+    top_logprobs: Tensor | None = None
     """float32 (rows, n): log-probabilities of `top_token_ids`."""
 
 
@@ -70,6 +70,8 @@ class Sampler:
         logits: (rows, vocab_size), any float type, on the sampler's device; not changed.
         """
         token_ids, normaliser = self._kernels.argmax_and_logsumexp(logits)
+        if masks is None and not any(row.is_steered for row in rows):
+            return _rated(logits, token_ids, normaliser, rows)
         is_possible = torch.ones(len(rows), dtype=torch.bool, device=self._device)
         steered = [place for place, row in enumerate(rows) if row.is_steered]
         masked = (
@@ -148,6 +150,8 @@ def _rated(
     logits: Tensor, token_ids: Tensor, normaliser: Tensor, rows: Sequence[SamplingRow]
 ) -> Choice:
     logprobs = logits.gather(1, token_ids.unsqueeze(1)).squeeze(1).float() - normaliser
+    if not any(row.top_n_tokens for row in rows):
+        return Choice(token_ids=token_ids, logprobs=logprobs)
     top_token_ids, top_logprobs = _top_tokens(logits, normaliser, rows)
     return Choice(
         token_ids=token_ids,

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 
 import torch
@@ -78,6 +78,8 @@ class Shard:
         asked = self._ask_for_images()
         ready = start(config, self._features, lambda: self._takes_images(asked), report)
         eyes = self._open_eyes(ready.network) if ready.facts.takes_images else None
+        if eyes is not None:
+            ready.engine.encoder_watch = eyes.encoder.watch
         self._listener.on_ready(Served(ready.facts, eyes))
         return ready.engine
 
@@ -119,6 +121,8 @@ class Shard:
             return asked.result()
         except (ProcessDied, ProcessHung):
             raise  # a model that could see yesterday must not come back blind
+        except CancelledError:
+            return False  # the workers were stopped, for this process is leaving
         except Exception as error:
             report(f"serving text alone, as the image processor does not load: {error}")
             return False

@@ -19,10 +19,12 @@ from inlay_shard.cache import (
 )
 from inlay_shard.config import DEFAULT_STEP_TOKENS, ShardConfig
 from inlay_shard.constraints import Constraints
+from inlay_shard.decode_graphs import install_graphs
 from inlay_shard.encoder import MAX_BATCH_VALUES
 from inlay_shard.engine import Engine
 from inlay_shard.errors import ModelRefused, naming_type
 from inlay_shard.features import FeatureCache
+from inlay_shard.graph_plan import plan_graphs
 from inlay_shard.image_probe import prove_images
 from inlay_shard.memory import measured
 from inlay_shard.model import Report, choose_device, load, quiet
@@ -142,6 +144,16 @@ def _fit_attention(
     fused = _pack(network, layers, config, report) if ranks.num_ranks == 1 else None
     if fused is not None:
         layers = in_panels(layers)
+    plan = plan_graphs(
+        network,
+        kernels,
+        layers,
+        ranks,
+        report,
+        sizes=config.cuda_graphs,
+        block_size=config.block_size,
+        vocab_size=reference.shape[1],
+    )
     num_blocks = config.num_blocks
     if num_blocks is None:
         report("trying the largest step (the first start compiles it, which takes a while)")
@@ -158,7 +170,7 @@ def _fit_attention(
             bytes_per_block(layers, config.block_size, network.dtype),
             config.block_size,
             network.device,
-            reserved_bytes=step_bytes + image_bytes,
+            reserved_bytes=step_bytes + image_bytes + plan.num_bytes,
         )
         num_blocks = int(ranks.least(torch.tensor([num_blocks])).item())
     pool = KVPool(
@@ -168,9 +180,11 @@ def _fit_attention(
         block_size=config.block_size,
         dtype=network.dtype,
         device=network.device,
+        num_scratch_blocks=plan.num_scratch_blocks,
     )
     num_tokens = min(len(reference), num_blocks * config.block_size)
     _prove(network, pool, fused, reference[:num_tokens])
+    install_graphs(network, pool, plan, ranks, report)
     return pool, reference.shape[1]
 
 

@@ -1,83 +1,14 @@
-"""A small stand-in for the router's batcher: it drives an engine in this process."""
+"""A small stand-in for the router's batcher: it drives an engine, in this process or in others."""
 
-import asyncio
-import hashlib
-import io
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-import torch
-from PIL import Image
-from torch import Tensor
-
 from inlay_proto import generate_pb2 as pb
-from inlay_shard.architecture import auto_class, read_config
-from inlay_shard.config import ShardConfig
-from inlay_shard.embedding import Eyes
-from inlay_shard.encoder import Encoder
-from inlay_shard.features import FeatureCache
-from inlay_shard.images import ImageDesk
-from inlay_shard.preparation import Expansion, Prepared, load_preparer
-from inlay_shard.preparers import find_preparer
-from inlay_shard.recipe import Piece, Recipe
-from inlay_shard.splice_proof import prove
-from inlay_shard.startup import Ready, start
+from inlay_shard.recipe import Piece
 
 BLOCK_SIZE = 32
-
-
-class InlineWorkers:
-    """Prepares images in this process."""
-
-    num_workers = 1
-
-    def __init__(self, folder: Path, plugins: Sequence[str] = ()) -> None:
-        preparer = find_preparer(folder, plugins)
-        assert preparer is not None
-        self._preparer = preparer
-
-    async def recipe(self) -> Recipe:
-        """As `ImageWorkers.recipe`."""
-        return prove(self._preparer)
-
-    async def expand(self, image: bytes) -> tuple[Expansion, float]:
-        """As `ImageWorkers.expand`."""
-        return self._preparer.expand(image), 0.0
-
-    async def prepare(
-        self, pieces: Sequence[Piece], add_special_tokens: bool
-    ) -> tuple[Prepared, float]:
-        """As `ImageWorkers.prepare`."""
-        return self._preparer.prepare(pieces, add_special_tokens), 0.0
-
-
-@dataclass
-class Shard:
-    """An engine in this process, with what is around it."""
-
-    folder: Path
-    ready: Ready
-    features: FeatureCache
-    desk: ImageDesk | None
-    eyes: Eyes
-
-    @property
-    def facts(self) -> pb.ModelFacts:
-        """Of its model."""
-        return self.ready.facts
-
-    def prepare(self, pieces: Sequence[Piece]) -> pb.PrepareReply:
-        """The prompt of text and encoded images."""
-        assert self.desk is not None
-        return asyncio.run(self.desk.prepare(prepare_request(pieces), self.eyes))
-
-    def run(self, step: pb.Step) -> pb.StepResult:
-        """One step."""
-        return self.ready.engine.run(step)
 
 
 class Runs(Protocol):
@@ -92,44 +23,6 @@ class Runs(Protocol):
 
     def run(self, step: pb.Step) -> pb.StepResult:
         """One step."""
-
-
-def prepare_request(pieces: Sequence[Piece]) -> pb.PrepareRequest:
-    """The message that asks for a prompt of text and encoded images."""
-    return pb.PrepareRequest(chunks=[_chunk(piece) for piece in pieces], add_special_tokens=True)
-
-
-def _chunk(piece: Piece) -> pb.Chunk:
-    if isinstance(piece, str):
-        return pb.Chunk(text=piece)
-    if isinstance(piece, pb.ImageEmbeds):
-        return pb.Chunk(embeds=piece)
-    return pb.Chunk(image=pb.Image(data=piece, digest=hashlib.sha256(piece).digest()))
-
-
-def embeds_of(numbers: Tensor) -> pb.ImageEmbeds:
-    """Embeddings (n, width) in an image's stead, as the router sends them."""
-    data = numbers.cpu().contiguous().view(torch.uint8).numpy().tobytes()
-    dtype = str(numbers.dtype).removeprefix("torch.")
-    num_tokens, width = numbers.shape
-    digest = hashlib.sha256(f"{dtype} {num_tokens} {width}\n".encode() + data).digest()
-    return pb.ImageEmbeds(data=data, dtype=dtype, num_tokens=num_tokens, width=width, digest=digest)
-
-
-def start_shard(folder: Path, *, takes_images: bool = False, **options: Any) -> Shard:
-    """Load a model folder in float32 on one thread."""
-    torch.set_num_threads(1)
-    settings: dict[str, Any] = {"dtype": "float32", "device": "cpu", "num_blocks": 256}
-    settings |= {"block_size": BLOCK_SIZE} | options
-    config = ShardConfig(model=folder, model_id=folder.name, address="", **settings)
-    features = FeatureCache(1 << 24)
-    ready = start(config, features, lambda: takes_images, lambda words: None)
-    encoder = Encoder(ready.network, num_threads=lambda: 1, max_batch_images=8)
-    eyes = Eyes(network=ready.network, encoder=encoder)
-    desk = None
-    if takes_images:
-        desk = ImageDesk(InlineWorkers(folder, config.plugins), features, folder)
-    return Shard(folder, ready, features, desk, eyes)
 
 
 @dataclass
@@ -234,7 +127,8 @@ class Driver:
     def step(self) -> pb.StepResult:
         """One step with every sequence that is not over."""
         rows = [running for running in self.sequences.values() if not running.is_over]
-        self._random.shuffle(rows)
+        if self._random.random() < 0.25:  # most of the time rows stand where they stood
+            self._random.shuffle(rows)
         step = pb.Step(step_id=len(self.results) + 1, leaving_ids=self._leaving)
         self._leaving = []
         for running in rows:
@@ -301,39 +195,3 @@ class Driver:
         self._free += running.block_ids[running.num_shared_blocks :]
         self._random.shuffle(self._free)
         running.block_ids, running.num_shared_blocks = [], 0
-
-
-def picture(seed: int, width: int = 48, height: int = 40) -> bytes:
-    """A PNG of coarse random colours."""
-    cells = np.random.default_rng(seed).integers(0, 256, (5, 6, 3), dtype=np.uint8)
-    image = Image.fromarray(cells).resize((width, height), Image.Resampling.NEAREST)
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-class Reference:
-    """`transformers` generate on the same folder, float32, greedy, one prompt at a time."""
-
-    def __init__(self, folder: Path, *, takes_images: bool = False) -> None:
-        auto = auto_class(read_config(folder))
-        self.model = auto.from_pretrained(folder, dtype=torch.float32).eval()
-        self._preparer = load_preparer(folder) if takes_images else None
-
-    def generate(self, token_ids: Sequence[int], max_new_tokens: int = 12) -> list[int]:
-        """The answer to a prompt of text."""
-        return self._generate(max_new_tokens, input_ids=torch.tensor([list(token_ids)]))
-
-    def generate_seen(self, pieces: Sequence[Piece], max_new_tokens: int = 12) -> list[int]:
-        """The answer to a prompt with images, prepared by the model's processor."""
-        assert self._preparer is not None
-        prepared = self._preparer.prepare(pieces, True)
-        inputs = {name: torch.from_numpy(array) for name, array in prepared.inputs.items()}
-        token_ids = torch.from_numpy(prepared.token_ids).unsqueeze(0)
-        return self._generate(max_new_tokens, input_ids=token_ids, **inputs)
-
-    @torch.inference_mode()
-    def _generate(self, max_new_tokens: int, **inputs: torch.Tensor) -> list[int]:
-        output = self.model.generate(**inputs, do_sample=False, max_new_tokens=max_new_tokens)
-        answer: list[int] = output[0, inputs["input_ids"].shape[1] :].tolist()
-        return answer

@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-from driver import BLOCK_SIZE, prepare_request
+from driver import BLOCK_SIZE
+from local_shard import prepare_request
 
 from inlay_proto import generate_pb2 as pb
 from inlay_proto.generate_pb2_grpc import ShardStub
 from inlay_shard.recipe import Piece
-
-READY_SECONDS = 240
 
 
 class Stream:

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from driver import Driver, Reference, Shard, embeds_of, picture, start_shard
+from driver import Driver
+from local_shard import Shard, embeds_of, picture, start_shard
 from PIL import Image
 from tiny_models import make_tiny
+from transformers_reference import Reference
 
 from inlay_proto import generate_pb2 as pb
 from inlay_shard.errors import ModelRefused, PreparationRefused

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from driver import Driver, Reference, start_shard
+from driver import Driver
+from local_shard import start_shard
 from tiny_models import TEXT, make_tiny, make_tokenizer
 from transformers import (
     Gemma2Config,
@@ -16,6 +17,7 @@ from transformers import (
     MistralConfig,
     MistralForCausalLM,
 )
+from transformers_reference import Reference
 
 from inlay_shard.architecture import auto_class, check, max_positions, read_config
 from inlay_shard.errors import ModelRefused

@@ -8,8 +8,6 @@ from inlay_shard.batch import Row, flatten
 from inlay_shard.features import EmbeddedImage, Features, Placement
 from inlay_shard.sequence import BlockTable, RunningSequence
 
-CPU = torch.device("cpu")
-
 
 def row(
     token_ids: list[int], block_ids: list[int], start: int, features: Features | None = None
@@ -24,7 +22,7 @@ def row(
 
 def test_a_prefill_beside_a_decode() -> None:
     rows = [row([10, 11, 12, 13, 14], [7, 2, 5], 1), row([20, 21, 22], [4], 2)]
-    batch = flatten(rows, block_size=4, num_axes=1, device=CPU)
+    batch = flatten(rows, block_size=4, num_axes=1)
     assert batch.token_ids.tolist() == [11, 12, 13, 14, 22]
     assert batch.position_ids.tolist() == [[1, 2, 3, 4, 2]]
     assert batch.attention.row_starts.tolist() == [0, 4, 5]
@@ -40,7 +38,7 @@ def test_images_stand_at_their_places_of_the_batch() -> None:
     positions = np.array([[0, 1, 1, 1, 2]] * 3, np.int64)
     placement = Placement(places=np.array([1, 2, 3], np.int64), prompt_positions=positions)
     seen = row([5, 9, 9, 9, 6], [0, 1], 2, Features([image], placement))
-    batch = flatten([row([30], [3], 0), seen], block_size=4, num_axes=3, device=CPU)
+    batch = flatten([row([30], [3], 0), seen], block_size=4, num_axes=3)
     assert batch.position_ids.tolist() == [[0, 1, 1, 2]] * 3
     assert batch.image_places.tolist() == [1, 2]
     assert batch.image_features is not None

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from driver import BLOCK_SIZE, Driver, Reference, Running, Shard, picture, start_shard
+from driver import BLOCK_SIZE, Driver, Running
+from local_shard import Shard, picture, start_shard
 from tiny_models import make_tiny
+from transformers_reference import Reference
 
 from inlay_proto import generate_pb2 as pb
 from inlay_shard.recipe import Piece

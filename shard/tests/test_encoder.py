@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 import torch
-from driver import Driver, Reference, Shard, picture, start_shard
+from driver import Driver
+from local_shard import Shard, picture, start_shard
 from tiny_models import TAKE_IMAGES, make_tiny
 from torch import Tensor
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import Replicate, distribute_tensor
+from transformers_reference import Reference
 
+from inlay_proto import generate_pb2 as pb
 from inlay_shard.encoder import NICENESS, Encoder, Pixels, _layers, check_replicated
 from inlay_shard.errors import ModelRefused
 from inlay_shard.preparation import Preparer, load_preparer
@@ -82,6 +85,19 @@ def test_together_as_one_by_one(shard: Shard, preparer: Preparer) -> None:
     for own, shared in zip(alone, together, strict=True):
         torch.testing.assert_close(shared, own, rtol=1e-4, atol=1e-4)
         assert shared.untyped_storage().nbytes() <= own.numel() * own.element_size()
+
+
+def test_the_next_step_tells_what_embedding_took(shard: Shard, preparer: Preparer) -> None:
+    engine, network = shard.ready.engine, shard.ready.network
+    encoder = Encoder(network, num_threads=lambda: 1, max_batch_images=8)
+    engine.encoder_watch = encoder.watch
+    engine.reset()
+    assert engine.run(pb.Step(step_id=1)).timings.encode == 0
+    encoder.encode(*pixels_of(shard, preparer, IMAGES[0])).result(60)
+    encoder.stop()
+    told = engine.run(pb.Step(step_id=2)).timings.encode
+    assert 0 < told == encoder.watch.nanoseconds
+    assert engine.run(pb.Step(step_id=3)).timings.encode == 0, "it was told already"
 
 
 def test_prompts_of_such_images_equal_generate(shard: Shard, folder: Path) -> None:

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from driver import Driver, Reference, Running, Shard, picture, start_shard
+from driver import Driver, Running
+from local_shard import Shard, picture, start_shard
 from tiny_models import FAMILIES, TAKE_IMAGES, make_tiny
+from transformers_reference import Reference
 
 from inlay.model_folder import EMBEDDED_MODEL
 from inlay_shard.recipe import Piece

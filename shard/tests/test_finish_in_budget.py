@@ -7,7 +7,8 @@ from typing import Any
 
 import jsonschema
 import pytest
-from driver import Driver, Running, Shard, start_shard
+from driver import Driver, Running
+from local_shard import Shard, start_shard
 from tiny_models import make_tiny
 from tokenizers import Tokenizer
 

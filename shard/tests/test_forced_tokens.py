@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 import torch
-from driver import BLOCK_SIZE, Driver, Reference, Running, Shard, start_shard
+from driver import BLOCK_SIZE, Driver, Running
+from local_shard import Shard, start_shard
 from tiny_models import make_tiny
 from tokenizers import Tokenizer
+from transformers_reference import Reference
 
 from inlay_proto import generate_pb2 as pb
 

@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 import torch
-from driver import Driver, InlineWorkers, Reference, Shard, picture, prepare_request, start_shard
+from driver import Driver
+from local_shard import InlineWorkers, Shard, picture, prepare_request, start_shard
 from tiny_models import make_tiny
+from transformers_reference import Reference
 
 from inlay_proto import generate_pb2 as pb
 from inlay_shard.errors import PreparationRefused

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from driver import picture
+from local_shard import picture
 from mischief import hang, kill_self, limit_memory, stumble, take_memory
 from PIL import Image
 from tiny_models import make_tiny

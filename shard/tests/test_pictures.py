@@ -2,6 +2,8 @@
 
 import io
 import os
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -57,6 +59,25 @@ def test_exif_turns_the_image() -> None:
 def test_what_is_no_image_is_refused(data: bytes) -> None:
     with pytest.raises(PreparationRefused, match="the image cannot be decoded"):
         read_picture(data)
+
+
+def png_chunk(kind: bytes, data: bytes) -> bytes:
+    body = kind + data
+    return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
+
+
+@pytest.mark.parametrize("kind", [b"zTXt", b"iTXt", b"iCCP"])
+def test_text_that_unpacks_to_much_more(kind: bytes) -> None:
+    packed = zlib.compress(bytes(50_000_000))
+    body = {
+        b"zTXt": b"key\0\0" + packed,
+        b"iTXt": b"key\0\1\0\0\0" + packed,
+        b"iCCP": b"key\0\0" + packed,
+    }[kind]
+    data = encoded(Image.new("RGB", (9, 7)))
+    bomb = data[:33] + png_chunk(kind, body) + data[33:]
+    with pytest.raises(PreparationRefused, match="the image cannot be decoded"):
+        read_picture(bomb)
 
 
 def test_truncated_image_is_refused() -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from driver import picture
+from local_shard import picture
 from tiny_models import IDS, make_tiny
 
 from inlay_shard.errors import PreparationRefused

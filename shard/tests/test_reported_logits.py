@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import numpy as np
-from driver import Driver, start_shard
+from driver import Driver
+from local_shard import start_shard
 from tiny_models import make_tiny
 
 from inlay_proto import generate_pb2 as pb

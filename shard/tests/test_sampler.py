@@ -97,8 +97,11 @@ def test_a_row_chooses_the_same_alone_and_in_a_crowd(
         assert only(alone) == crowd.token_ids[index]
         assert alone.logprobs[0] == crowd.logprobs[index]
         num_top = one.top_n_tokens
-        assert torch.equal(alone.top_token_ids[0], crowd.top_token_ids[index, :num_top])
-        assert torch.equal(alone.top_logprobs[0], crowd.top_logprobs[index, :num_top])
+        if num_top:
+            assert alone.top_token_ids is not None and crowd.top_token_ids is not None
+            assert alone.top_logprobs is not None and crowd.top_logprobs is not None
+            assert torch.equal(alone.top_token_ids[0], crowd.top_token_ids[index, :num_top])
+            assert torch.equal(alone.top_logprobs[0], crowd.top_logprobs[index, :num_top])
 
 
 @settings(max_examples=40, deadline=None)
@@ -123,6 +126,7 @@ def test_greedy_takes_the_first_of_equal_logits() -> None:
     logits[0, [40, 41]] = 2.0
     choice = SAMPLER.choose(logits, [row(top_n_tokens=3)])
     assert only(choice) == 40
+    assert choice.top_token_ids is not None
     assert choice.top_token_ids.tolist() == [[40, 41, 0]]
 
 
@@ -139,6 +143,7 @@ def test_logprobs_are_those_of_the_raw_model() -> None:
     torch.testing.assert_close(
         choice.logprobs, expected.gather(1, choice.token_ids.unsqueeze(1)).squeeze(1)
     )
+    assert choice.top_logprobs is not None
     torch.testing.assert_close(choice.top_logprobs[1], expected[1].topk(4).values)
     torch.testing.assert_close(choice.top_logprobs[0, :2], expected[0].topk(2).values)
 

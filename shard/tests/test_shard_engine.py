@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 import torch
-from driver import BLOCK_SIZE, Driver, Reference, Shard, start_shard
+from driver import BLOCK_SIZE, Driver
+from local_shard import Shard, start_shard
 from tiny_models import make_tiny
+from transformers_reference import Reference
 
 from inlay_proto import generate_pb2 as pb
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from driver import Driver, Shard, embeds_of, start_shard
+from driver import Driver
+from local_shard import Shard, embeds_of, start_shard
 from tiny_models import make_tiny
 from torch import Tensor
 

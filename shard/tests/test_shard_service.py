@@ -7,9 +7,11 @@ from pathlib import Path
 
 import grpc
 import pytest
-from driver import Driver, Reference, picture, prepare_request
+from driver import Driver
+from local_shard import picture, prepare_request
 from remote import Rank, RemoteShard, Stream, start_ranks
 from tiny_models import make_tiny
+from transformers_reference import Reference
 
 from inlay_proto import generate_pb2 as pb
 from inlay_shard.recipe import Piece

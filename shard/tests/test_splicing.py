@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from driver import picture
+from local_shard import picture
 from tiny_models import TAKE_IMAGES, make_tiny
 
 from inlay.model_folder import EMBEDDED_MODEL

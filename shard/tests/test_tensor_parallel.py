@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import pytest
-from driver import Driver, Reference, Running, picture
+from driver import Driver, Running
+from local_shard import picture
 from remote import RemoteShard, start_ranks
 from tiny_models import make_tiny
 from tokenizers import Tokenizer
+from transformers_reference import Reference
 
 from inlay_proto import generate_pb2 as pb
 from inlay_shard.architecture import check, read_config

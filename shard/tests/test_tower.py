@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from driver import start_shard
+from local_shard import start_shard
 from tiny_models import make_tiny
 from transformers import AutoModelForCausalLM
 

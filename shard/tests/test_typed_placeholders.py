@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
-from driver import Driver, Reference, Shard, picture, start_shard
+from driver import Driver
+from local_shard import Shard, picture, start_shard
 from tiny_models import make_tiny
 from tokenizers import Tokenizer
+from transformers_reference import Reference
 
 from inlay_proto import generate_pb2 as pb
 from inlay_shard.recipe import Piece

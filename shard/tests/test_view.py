@@ -4,10 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from driver import Driver, Shard, picture, start_shard
+from driver import Driver
 from families.listing import classes
 from families.making import make_folder
 from families.recipes import RECIPES
+from local_shard import Shard, picture, start_shard
 
 from inlay_proto import generate_pb2 as pb
 from inlay_shard.model import quiet

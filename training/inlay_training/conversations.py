@@ -1,13 +1,9 @@
 """Packs many questions about few pictures into rows of tokens, each blind to the others."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
 from random import Random
 
-import numpy as np
-import torch
-from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from inlay_training.model import NUM_IMAGE_TOKENS
@@ -20,6 +16,7 @@ from inlay_training.questions import (
     small_talk,
     vary,
 )
+from inlay_training.rows import NOT_TAUGHT, ROW, Batch, Row, to_batch
 from inlay_training.tokenizer import (
     AROUND_IMAGE,
     ASSISTANT,
@@ -33,9 +30,6 @@ from inlay_training.tokenizer import (
 )
 from inlay_training.world import Scene
 
-NOT_TAUGHT = -100
-
-ROW = 208  # tokens
 SYSTEM_PROMPTS = (
     "You are a helpful assistant.",
     "You are a helpful assistant.",
@@ -53,33 +47,6 @@ FORMS = {
     "two": "two pictures, then questions that do not see each other",
     "text": "small talk and questions without a picture",
 }
-
-
-@dataclass
-class Row:
-    """Lists of one entry a token; a token sees those before it in its group and segment, and those
-    in segment 0 of its group.
-    """
-
-    ids: list[int] = field(default_factory=list)
-    positions: list[int] = field(default_factory=list)
-    groups: list[int] = field(default_factory=list)
-    segments: list[int] = field(default_factory=list)
-    labels: list[int] = field(default_factory=list)
-    pictures: list[int] = field(default_factory=list)  # indices, in the order of their tokens
-    answers: list[tuple[str, int, int]] = field(default_factory=list)  # kind, start, stop
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Rows as tensors (rows, ROW); `sees` is (rows, 1, ROW, ROW)."""
-
-    ids: Tensor
-    positions: Tensor
-    sees: Tensor
-    labels: Tensor
-    pictures: list[int]
-    answers: list[tuple[str, int, int, int]]  # kind, row, start, stop
 
 
 class Writer:
@@ -121,7 +88,7 @@ class Writer:
                     self._rng.shuffle(more)
                     order = more + order
                 rows.append(self._write_row(order))
-            yield self._to_batch(rows)
+            yield to_batch(rows, self._pad)
 
     def _write_row(self, order: list[int]) -> Row:
         form = self._rng.choices(self._forms, self._form_weights)[0]
@@ -310,33 +277,3 @@ class Writer:
     def _encode_text(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
         encoded = self._tokenizer(text, return_offsets_mapping=True)
         return encoded["input_ids"], encoded["offset_mapping"]
-
-    def _to_batch(self, rows: list[Row]) -> Batch:
-        shape = (len(rows), ROW)
-        ids = np.full(shape, self._pad)
-        positions = np.zeros(shape, dtype=np.int64)
-        groups = np.full(shape, -1)
-        segments = np.zeros(shape, dtype=np.int64)
-        labels = np.full(shape, NOT_TAUGHT)
-        for n, row in enumerate(rows):
-            length = len(row.ids)
-            ids[n, :length] = row.ids
-            positions[n, :length] = row.positions
-            groups[n, :length] = row.groups
-            segments[n, :length] = row.segments
-            labels[n, :length] = row.labels
-        same_segment = segments[:, :, None] == segments[:, None, :]
-        sees = (groups[:, :, None] == groups[:, None, :]) & np.tri(ROW, dtype=bool)
-        sees &= same_segment | (segments[:, None, :] == 0)
-        return Batch(
-            ids=torch.from_numpy(ids),
-            positions=torch.from_numpy(positions),
-            sees=torch.from_numpy(sees[:, None]),
-            labels=torch.from_numpy(labels),
-            pictures=[picture for row in rows for picture in row.pictures],
-            answers=[
-                (kind, n, start, stop)
-                for n, row in enumerate(rows)
-                for kind, start, stop in row.answers
-            ],
-        )

@@ -1,11 +1,9 @@
 """Asks the shipped model about scenes that training never saw, and counts exact answers."""
 
 import argparse
-import io
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -13,37 +11,16 @@ from typing import Any
 import outlines
 import torch
 from outlines.inputs import Image as GrammarImage
-from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from inlay_training.questions import (
-    KINDS,
-    KINDS_ABOUT_TWO,
-    Question,
-    ask,
-    ask_about_two,
-    ask_without_picture,
-    small_talk,
-    to_json,
-    vary,
-)
-from inlay_training.world import (
-    COLOR_NAMES,
-    MAX_ITEMS,
-    SHAPES,
-    Scene,
-    draw_canvas,
-    draw_held,
-    draw_picture,
-    encode_picture,
-)
+from inlay_training.cases import FORMS, SCHEMA_KIND, Case, draw_cases, draw_file, find
+from inlay_training.questions import to_json
+from inlay_training.world import COLOR_NAMES, MAX_ITEMS, SHAPES, draw_held
 
 SHIPPED = Path(__file__).parents[2] / "front" / "inlay" / "embedded_model"
-SCHEMA_KIND = "json under a schema"
 NOT_PROMISED = frozenset({"what is there"})
 PROMISED_SHARE = 0.95
 BATCH = 50
-FORMS = ("plain", "chat", "picture last", "chat, picture last", "second turn")
 
 OBJECTS_SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -65,20 +42,6 @@ OBJECTS_SCHEMA: dict[str, Any] = {
     "required": ["objects", "count"],
     "additionalProperties": False,
 }
-
-
-@dataclass(frozen=True)
-class Case:
-    """One prompt with its pictures, and the answer that counts as right."""
-
-    kind: str
-    form: str
-    text: str
-    pictures: tuple[Image.Image, ...]
-    answer: str
-    num_items: int = 0
-    canvas: str = ""
-    file_format: str = ""
 
 
 class Model:
@@ -117,23 +80,6 @@ class Model:
         return answers
 
 
-def draw_cases(model: Model, num_scenes: int, rng: Random) -> list[Case]:
-    """`num_scenes` cases of each kind, in every form in turn."""
-    cases = []
-    for kind in KINDS:
-        if kind == SCHEMA_KIND:
-            continue
-        for n in range(num_scenes):
-            cases.append(_draw_case(model, kind, FORMS[n % len(FORMS)], rng))
-    for kind in KINDS_ABOUT_TWO:
-        for n in range(num_scenes):
-            cases.append(_draw_case_about_two(model, kind, ("plain", "chat")[n % 2], rng))
-    for ask_text in (small_talk, ask_without_picture):
-        for n in range(num_scenes // 4):
-            cases.append(_text_case(model, ask_text(rng), ("plain", "chat")[n % 2]))
-    return cases
-
-
 def share_under_schema(model: Model, num_scenes: int, rng: Random) -> tuple[int, int]:
     """(right, asked): the objects as JSON when a grammar allows nothing else."""
     generate = outlines.Generator(
@@ -144,70 +90,14 @@ def share_under_schema(model: Model, num_scenes: int, rng: Random) -> tuple[int,
     num_right = 0
     for n in range(num_scenes):
         scene = draw_held(rng, held_out=True)
-        picture, _, _ = _draw_file(scene, rng)
-        question = _find("json", scene, rng)
+        picture, _, _ = draw_file(scene, rng)
+        question = find("json", scene, rng)
         text = f"<image>{question.prompt}\n\n"
         if n % 2:
             text = model.render([("user", f"<image>{question.prompt}")])
         answer = generate([text, GrammarImage(picture)], max_new_tokens=160)
         num_right += answer == to_json(scene)
     return num_right, num_scenes
-
-
-def _draw_case(model: Model, kind: str, form: str, rng: Random) -> Case:
-    while True:
-        scene = draw_held(rng, held_out=True)
-        question = ask(kind, scene, rng)
-        if question is not None:
-            break
-    picture, canvas, file_format = _draw_file(scene, rng)
-    prompt = vary(question.prompt, rng)
-    if form == "plain":
-        text = f"<image>{prompt}{rng.choice(('', ' ', chr(10), chr(10) * 2))}"
-    elif form == "chat":
-        text = model.render([("user", f"<image>{prompt}")])
-    elif form == "picture last":
-        text = f"{prompt}{rng.choice(('', ' ', chr(10)))}<image>{rng.choice(('', chr(10)))}"
-    elif form == "chat, picture last":
-        text = model.render([("user", f"{prompt}<image>")])
-    else:
-        first = _find(rng.choice(("caption", "count", "colors", "json")), scene, rng)
-        text = model.render(
-            [("user", f"<image>{first.prompt}"), ("assistant", first.answer), ("user", prompt)]
-        )
-    num_items = len(scene.items)
-    return Case(kind, form, text, (picture,), question.answer, num_items, canvas, file_format)
-
-
-def _draw_case_about_two(model: Model, kind: str, form: str, rng: Random) -> Case:
-    scenes = [draw_held(rng, held_out=True) for _ in range(2)]
-    pictures = [_draw_file(scene, rng)[0] for scene in scenes]
-    question = ask_about_two(kind, scenes, rng)
-    text = f"<image><image>{question.prompt}"
-    text = model.render([("user", text)]) if form == "chat" else f"{text}\n"
-    return Case(kind, form, text, tuple(pictures), question.answer)
-
-
-def _text_case(model: Model, question: Question, form: str) -> Case:
-    text = question.prompt
-    text = model.render([("user", text)]) if form == "chat" else f"{text}\n\n"
-    return Case(question.kind, form, text, (), question.answer)
-
-
-def _draw_file(scene: Scene, rng: Random) -> tuple[Image.Image, str, str]:
-    """(the picture as opened from a file, the range of its longer side, its format)."""
-    canvas = draw_canvas(rng)
-    file_format = rng.choice(("PNG", "JPEG", "WEBP"))
-    file = encode_picture(draw_picture(scene, rng, canvas), file_format, rng)
-    edges = (128, 256, 512, 1024)
-    longest = next(edge for edge in edges if max(canvas) <= edge)
-    return Image.open(io.BytesIO(file)), f"up to {longest}", file_format
-
-
-def _find(kind: str, scene: Scene, rng: Random) -> Question:
-    question = ask(kind, scene, rng)
-    assert question is not None, kind
-    return question
 
 
 def _table(
@@ -237,52 +127,61 @@ def _percent(num_right: int, num_asked: int) -> str:
     return f"{100 * num_right / num_asked:.1f}" if num_asked else "-"
 
 
-def main() -> int:
-    """Prints the tables; 1 if something promised is missed, else 0."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", type=Path, default=SHIPPED, help="model folder")
-    parser.add_argument("--scenes", type=int, default=300, help="scenes for each kind of question")
-    parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--bfloat16", action="store_true", help="compute in bfloat16")
-    parser.add_argument("--errors", action="store_true", help="print wrong answers")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)  # the model is too small to be split: two threads take longer
-    rng = Random(f"evaluate {arguments.seed}")
-    model = Model(arguments.model, torch.bfloat16 if arguments.bfloat16 else torch.float32)
-    cases = draw_cases(model, arguments.scenes, rng)
-    cases.sort(key=lambda case: (len(case.pictures), len(case.answer)))
-    answers = model.answer(cases)
-    results = [(case, case.answer == answer) for case, answer in zip(cases, answers, strict=True)]
+def _print_kinds(results: Sequence[tuple[Case, bool]], under_schema: tuple[int, int]) -> list[str]:
+    """A row for each kind of question; the kinds of which less is right than was promised."""
     by_kind: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
     for case, right in results:
         by_kind[case.kind][case.form].append(right)
-
     print(f"| question | {' | '.join(FORMS)} | all | promised |")
     print("| --- " * (len(FORMS) + 3) + "|")
     missed = []
     for kind, by_form in by_kind.items():
         rights = [right for form in by_form.values() for right in form]
         cells = [_percent(sum(by_form[form]), len(by_form[form])) for form in FORMS]
-        promise = "no" if kind in NOT_PROMISED else "yes"
-        print(
-            f"| {kind} | {' | '.join(cells)} | {_percent(sum(rights), len(rights))} | {promise} |"
-        )
+        cells.append(_percent(sum(rights), len(rights)))
+        print(f"| {kind} | {' | '.join(cells)} | {'no' if kind in NOT_PROMISED else 'yes'} |")
         if kind not in NOT_PROMISED and sum(rights) < PROMISED_SHARE * len(rights):
             missed.append(kind)
-    num_right, num_asked = share_under_schema(model, arguments.scenes, rng)
+    num_right, num_asked = under_schema
     print(f"| {SCHEMA_KIND} {'| ' * len(FORMS)}| {_percent(num_right, num_asked)} | yes |")
-    if num_right < PROMISED_SHARE * num_asked:
-        missed.append(SCHEMA_KIND)
+    return missed if num_right >= PROMISED_SHARE * num_asked else [*missed, SCHEMA_KIND]
+
+
+def _print_pictures(results: Sequence[tuple[Case, bool]]) -> None:
+    """What one picture's objects, size and format change."""
     one_picture = [(case, right) for case, right in results if case.num_items]
     counts = [str(n) for n in range(1, MAX_ITEMS + 1)]
     sizes = [f"up to {edge}" for edge in (128, 256, 512, 1024)]
-    formats = ["PNG", "JPEG", "WEBP"]
-    print()
-    print(_table("objects", counts, one_picture, lambda case: str(case.num_items)))
-    print()
-    print(_table("longer side, pixels", sizes, one_picture, lambda case: case.canvas))
-    print()
-    print(_table("format", formats, one_picture, lambda case: case.file_format))
+    for table in (
+        _table("objects", counts, one_picture, lambda case: str(case.num_items)),
+        _table("longer side, pixels", sizes, one_picture, lambda case: case.canvas),
+        _table("format", ["PNG", "JPEG", "WEBP"], one_picture, lambda case: case.file_format),
+    ):
+        print(f"\n{table}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", type=Path, default=SHIPPED, help="model folder")
+    parser.add_argument("--scenes", type=int, default=300, help="scenes for each kind of question")
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--bfloat16", action="store_true", help="compute in bfloat16")
+    parser.add_argument("--errors", action="store_true", help="print wrong answers")
+    return parser
+
+
+def main() -> int:
+    """Prints the tables; 1 if something promised is missed, else 0."""
+    arguments = _parser().parse_args()
+    torch.set_num_threads(1)  # the model is too small to be split: two threads take longer
+    rng = Random(f"evaluate {arguments.seed}")
+    model = Model(arguments.model, torch.bfloat16 if arguments.bfloat16 else torch.float32)
+    cases = draw_cases(model.render, arguments.scenes, rng)
+    cases.sort(key=lambda case: (len(case.pictures), len(case.answer)))
+    answers = model.answer(cases)
+    results = [(case, case.answer == answer) for case, answer in zip(cases, answers, strict=True)]
+    missed = _print_kinds(results, share_under_schema(model, arguments.scenes, rng))
+    _print_pictures(results)
     if arguments.errors:
         for case, answer in zip(cases, answers, strict=True):
             if case.answer != answer:

@@ -9,12 +9,13 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import Idefics3ForConditionalGeneration, PreTrainedTokenizerFast
 
-from inlay_training.conversations import NOT_TAUGHT, Batch, Writer
+from inlay_training.conversations import Writer
 from inlay_training.eye import look
 from inlay_training.model import save_model
 from inlay_training.optimizer import Optimizer
 from inlay_training.pictures import Pictures
 from inlay_training.progress import REPORT_EVERY, Progress
+from inlay_training.rows import NOT_TAUGHT, Batch
 from inlay_training.stages import SEED, LanguageStage
 from inlay_training.tokenizer import IMAGE, token_id
 

@@ -5,8 +5,9 @@ from random import Random
 import pytest
 import torch
 
-from inlay_training.conversations import FORMS, NOT_TAUGHT, ROW, Batch, Writer
+from inlay_training.conversations import FORMS, Writer
 from inlay_training.questions import KINDS, all_sentences
+from inlay_training.rows import NOT_TAUGHT, ROW, Batch
 from inlay_training.tokenizer import END, IMAGE, token_id, train_tokenizer
 from inlay_training.world import draw_scene
 

@@ -13,6 +13,7 @@ from inlay_bench.grammars.cases import Case
 from inlay_bench.grammars.results import AnswerFigures, AnswersResult
 from inlay_bench.grammars.vocabularies import Vocabulary
 from inlay_bench.progress import Progress
+from inlay_grammars.closer import Plan
 from inlay_grammars.compiler import Grammar, GrammarCompiler
 from inlay_grammars.finishing import Finishing
 from inlay_grammars.guard import Guard
@@ -63,6 +64,17 @@ class Answerer:
         return int(allowed[self.chance.randrange(len(allowed))])
 
 
+@dataclass
+class Plans:
+    """The shortest answers that schemas have, in tokens."""
+
+    found: list[tuple[Case, Grammar, Plan]] = field(default_factory=list)
+    milliseconds: list[float] = field(default_factory=list)
+    """What each took to be found, or not."""
+    num_none: int = 0
+    """Schemas for which none was found."""
+
+
 def measure_answers(
     vocabulary: Vocabulary, cases: Sequence[Case], num_answers: int, progress: Progress
 ) -> AnswersResult:
@@ -71,7 +83,30 @@ def measure_answers(
     compiler = GrammarCompiler(*facts)
     finishing = Finishing(compiler.tokens)
     answerer = Answerer(vocabulary, compiler)
-    prepared, plan_ms, num_without_plan = [], [], 0
+    plans = find_plans(compiler, finishing, cases)
+    progress.advance(f"{len(plans.found)} schemas have a plan, {plans.num_none} none")
+    figures = []
+    for budget, (more, least) in BUDGETS.items():
+        of_budget = AnswerFigures(budget=budget)
+        while of_budget.num_answers < num_answers and plans.found:
+            for case, grammar, plan in plans.found[: num_answers - of_budget.num_answers]:
+                guard = finishing.guard(grammar, plan)
+                size = max(len(plan) + more, least)
+                add_answer(answerer, of_budget, case, grammar, guard, size)
+        figures.append(of_budget)
+        progress.advance(f"{budget}: {of_budget.num_valid} of {of_budget.num_answers} are valid")
+    return AnswersResult(
+        num_schemas=len(plans.found) + plans.num_none,
+        num_without_plan=plans.num_none,
+        plan_tokens=[len(plan) for _, _, plan in plans.found],
+        plan_ms=plans.milliseconds,
+        budgets=figures,
+    )
+
+
+def find_plans(compiler: GrammarCompiler, finishing: Finishing, cases: Sequence[Case]) -> Plans:
+    """Of those schemas that are held."""
+    plans = Plans()
     for case in cases:
         try:
             grammar = compiler.compile(GrammarSpec("json", case.schema))
@@ -79,29 +114,12 @@ def measure_answers(
             continue
         start = time.perf_counter()
         plan = finishing.first_plan(grammar)
-        plan_ms.append(round(1000 * (time.perf_counter() - start), 2))
+        plans.milliseconds.append(round(1000 * (time.perf_counter() - start), 2))
         if plan is None:
-            num_without_plan += 1
+            plans.num_none += 1
         else:
-            prepared.append((case, grammar, plan))
-    progress.advance(f"{len(prepared)} schemas have a plan, {num_without_plan} none")
-    figures = []
-    for budget, (more, least) in BUDGETS.items():
-        of_budget = AnswerFigures(budget=budget)
-        while of_budget.num_answers < num_answers and prepared:
-            for case, grammar, plan in prepared[: num_answers - of_budget.num_answers]:
-                guard = finishing.guard(grammar, plan)
-                size = max(len(plan) + more, least)
-                add_answer(answerer, of_budget, case, grammar, guard, size)
-        figures.append(of_budget)
-        progress.advance(f"{budget}: {of_budget.num_valid} of {of_budget.num_answers} are valid")
-    return AnswersResult(
-        num_schemas=len(prepared) + num_without_plan,
-        num_without_plan=num_without_plan,
-        plan_tokens=[len(plan) for _, _, plan in prepared],
-        plan_ms=plan_ms,
-        budgets=figures,
-    )
+            plans.found.append((case, grammar, plan))
+    return plans
 
 
 def add_answer(

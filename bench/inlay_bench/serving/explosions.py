@@ -1,6 +1,5 @@
 """Measures how long running streams wait for their next token while hard grammars are compiled."""
 
-import argparse
 import asyncio
 import sys
 import time
@@ -15,7 +14,7 @@ import msgspec
 
 from inlay_bench.batch import BenchFailed
 from inlay_bench.grammars.vocabularies import EMBEDDED
-from inlay_bench.options import count
+from inlay_bench.run_options import read_options
 from inlay_bench.saved import describe_machine, now
 from inlay_bench.server_side import ServerSide, start_server
 from inlay_bench.serving.bombs import Parameters, bombs, harmless
@@ -172,23 +171,10 @@ def write_page(result: ExplosionsResult) -> str:
 
 def parse_options(argv: Sequence[str] | None = None) -> ExplosionOptions:
     """The options of a command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m inlay_bench.serving.explosions",
-        description="Running streams' gaps while hard grammars are compiled.",
+    words = "Running streams' gaps while hard grammars are compiled."
+    return read_options(
+        ExplosionOptions, "inlay_bench.serving.explosions", words, argv, num_rounds=1
     )
-    defaults = ExplosionOptions()
-    add = parser.add_argument
-    add("--rounds", dest="num_rounds", type=count, default=defaults.num_rounds, metavar="N")
-    add("--seconds", type=float, default=defaults.seconds, metavar="S", help="of a phase")
-    add("--streams", dest="num_streams", type=count, default=defaults.num_streams, metavar="N")
-    add("--clients", dest="num_clients", type=count, default=defaults.num_clients, metavar="N")
-    add("--threads", dest="num_threads", type=count, default=1, metavar="N")
-    add("--folder", type=Path, default=defaults.folder)
-    add("--quick", action="store_true", help="one round")
-    options = vars(parser.parse_args(argv))
-    if options.pop("quick"):
-        options["num_rounds"] = 1
-    return ExplosionOptions(**options)
 
 
 def main() -> int:

@@ -1,6 +1,5 @@
 """Measures what is gained where tokens that a grammar forces take no step of their own."""
 
-import argparse
 import asyncio
 import re
 import sys
@@ -16,7 +15,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from inlay_bench.batch import BenchFailed
-from inlay_bench.options import count, counts
+from inlay_bench.run_options import read_options
 from inlay_bench.saved import describe_machine, now
 from inlay_bench.server_side import ServerSide, start_server
 from inlay_bench.serving.verb import run_bench
@@ -199,17 +198,8 @@ def write_page(result: ForcedResult) -> str:
 
 def parse_options(argv: Sequence[str] | None = None) -> ForcedOptions:
     """The options of a command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m inlay_bench.serving.forced", description="What forced tokens gain."
-    )
-    defaults = ForcedOptions()
-    add = parser.add_argument
-    add("--streams", dest="stream_counts", type=counts, default=(1, 8), metavar="N,…")
-    add("--rounds", dest="num_rounds", type=count, default=defaults.num_rounds, metavar="N")
-    add("--minutes", type=float, default=defaults.minutes, metavar="M")
-    add("--threads", dest="num_threads", type=count, default=1, metavar="N")
-    add("--folder", type=Path, default=defaults.folder)
-    return ForcedOptions(**vars(parser.parse_args(argv)))
+    words = "What forced tokens gain."
+    return read_options(ForcedOptions, "inlay_bench.serving.forced", words, argv, num_rounds=1)
 
 
 def main() -> int:

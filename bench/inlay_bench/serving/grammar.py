@@ -1,6 +1,5 @@
 """Measures what a JSON schema on every row costs in decode tokens/s."""
 
-import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,10 +10,10 @@ from statistics import median
 import msgspec
 from tokenizers import Tokenizer
 
-from inlay_bench.options import count, counts
 from inlay_bench.peers.models import MODELS, model_in_form
 from inlay_bench.peers.workload import Words, decode_rate
 from inlay_bench.rounds import in_turn, rounds
+from inlay_bench.run_options import read_options
 from inlay_bench.saved import describe_machine, now
 from inlay_bench.scrape import scrape
 from inlay_bench.server_side import ServerSide, start_server
@@ -159,21 +158,8 @@ def write_page(result: GrammarResult) -> str:
 
 def parse_options(argv: Sequence[str] | None = None) -> GrammarOptions:
     """The options of a command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m inlay_bench.serving.grammar", description="What a JSON schema costs."
-    )
-    defaults = GrammarOptions()
-    add = parser.add_argument
-    add("--streams", dest="stream_counts", type=counts, default=(1, 8, 32), metavar="N,…")
-    add("--rounds", dest="num_rounds", type=count, default=defaults.num_rounds, metavar="N")
-    add("--minutes", type=float, default=defaults.minutes, metavar="M")
-    add("--threads", dest="num_threads", type=count, default=2, metavar="N")
-    add("--folder", type=Path, default=defaults.folder)
-    add("--quick", action="store_true", help="one round")
-    options = vars(parser.parse_args(argv))
-    if options.pop("quick"):
-        options["num_rounds"] = 1
-    return GrammarOptions(**options)
+    words = "What a JSON schema costs."
+    return read_options(GrammarOptions, "inlay_bench.serving.grammar", words, argv, num_rounds=1)
 
 
 def main() -> int:

@@ -1,6 +1,5 @@
 """Measures requests/s with a new large picture in each, against the number of image workers."""
 
-import argparse
 import sys
 import time
 from collections.abc import Sequence
@@ -11,8 +10,8 @@ from statistics import median
 
 import msgspec
 
-from inlay_bench.options import count, counts
 from inlay_bench.peers.environment import run
+from inlay_bench.run_options import read_options
 from inlay_bench.saved import describe_machine, now
 from inlay_bench.server_side import ServerSide, start_server
 from inlay_bench.serving.large_picture import draw_large_picture, markdown
@@ -110,20 +109,8 @@ def write_page(result: ImagesResult) -> str:
 
 def parse_options(argv: Sequence[str] | None = None) -> ImageOptions:
     """The options of a command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m inlay_bench.serving.images", description="Requests/s against image workers."
-    )
-    defaults = ImageOptions()
-    add = parser.add_argument
-    add("--workers", dest="worker_counts", type=counts, default=(1, 2, 4), metavar="N,…")
-    add("--rounds", dest="num_rounds", type=count, default=defaults.num_rounds, metavar="N")
-    add("--threads", dest="num_threads", type=count, default=2, metavar="N")
-    add("--folder", type=Path, default=defaults.folder)
-    add("--quick", action="store_true", help="one round")
-    options = vars(parser.parse_args(argv))
-    if options.pop("quick"):
-        options["num_rounds"] = 1
-    return ImageOptions(**options)
+    words = "Requests/s against image workers."
+    return read_options(ImageOptions, "inlay_bench.serving.images", words, argv, num_rounds=1)
 
 
 def main() -> int:

@@ -1,7 +1,5 @@
 """Measures the router alone: CPU time for a token event, its growth, and a step's scheduling."""
 
-import argparse
-import asyncio
 import sys
 import time
 from collections.abc import Sequence
@@ -10,9 +8,8 @@ from pathlib import Path
 
 import msgspec
 
-from inlay_bench.batch import BenchFailed
-from inlay_bench.options import count
-from inlay_bench.saved import describe_machine, now, save
+from inlay_bench.run_options import read_options
+from inlay_bench.saved import describe_machine, now
 from inlay_bench.serving.router_cost import (
     MAX_TOKENS,
     NUM_STREAMS,
@@ -24,6 +21,7 @@ from inlay_bench.serving.router_cost import (
     measure_growth,
 )
 from inlay_bench.serving.schedule_cost import SchedulePoint, measure_schedule
+from inlay_bench.serving.verb import run_bench
 
 BAR_MICROSECONDS = 25.0
 
@@ -102,30 +100,14 @@ def write_page(result: RouterResult) -> str:
 
 def parse_options(argv: Sequence[str] | None = None) -> RouterOptions:
     """The options of a command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m inlay_bench.serving.router", description="The router's CPU time alone."
-    )
-    parser.add_argument("--max-tokens", type=count, default=MAX_TOKENS, metavar="N")
-    parser.add_argument("--folder", type=Path, default=Path(".bench"))
-    parser.add_argument("--quick", action="store_true", help="answers of 3,000 tokens at most")
-    options = vars(parser.parse_args(argv))
-    if options.pop("quick"):
-        options["max_tokens"] = 3000
-    return RouterOptions(**options)
+    words = "The router's CPU time alone."
+    return read_options(RouterOptions, "inlay_bench.serving.router", words, argv, max_tokens=3000)
 
 
 def main() -> int:
     """The exit code: 1 when the measurement failed."""
     options = parse_options()
-    options.folder.mkdir(parents=True, exist_ok=True)
-    try:
-        result = asyncio.run(measure(options))
-    except BenchFailed as error:
-        print(f"the bench failed: {error}", file=sys.stderr)
-        return 1
-    print(write_page(result))
-    print(f"figures: {save(result, 'router', options.folder)}")
-    return 0
+    return run_bench("router", measure(options), write_page, options.folder)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """Measures how long a running text stream waits for its next token while others arrive."""
 
-import argparse
 import sys
 import time
 from collections.abc import Sequence
@@ -12,10 +11,10 @@ from statistics import median
 import msgspec
 from tokenizers import Tokenizer
 
-from inlay_bench.options import count
 from inlay_bench.peers.models import MODELS, model_in_form
 from inlay_bench.peers.workload import Words
 from inlay_bench.rounds import rounds
+from inlay_bench.run_options import read_options
 from inlay_bench.saved import describe_machine, now
 from inlay_bench.server_side import ServerSide, start_server
 from inlay_bench.serving.large_picture import draw_large_picture, markdown
@@ -163,19 +162,8 @@ def heading() -> str:
 
 def parse_options(argv: Sequence[str] | None = None) -> StallOptions:
     """The options of a command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m inlay_bench.serving.stalls",
-        description="A running stream's gaps while pictures and long prompts arrive.",
-    )
-    parser.add_argument("--rounds", dest="num_rounds", type=count, default=8, metavar="N")
-    parser.add_argument("--minutes", type=float, default=2.0, metavar="M")
-    parser.add_argument("--threads", dest="num_threads", type=count, default=2, metavar="N")
-    parser.add_argument("--folder", type=Path, default=Path(".bench"))
-    parser.add_argument("--quick", action="store_true", help="one round")
-    options = vars(parser.parse_args(argv))
-    if options.pop("quick"):
-        options["num_rounds"] = 1
-    return StallOptions(**options)
+    words = "A running stream's gaps while pictures and long prompts arrive."
+    return read_options(StallOptions, "inlay_bench.serving.stalls", words, argv, num_rounds=1)
 
 
 def main() -> int:

@@ -1,8 +1,9 @@
-"""What the benches of a server do from their options to an exit code."""
+"""What the smaller benches do from their options to an exit code."""
 
 import asyncio
 import sys
 from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,8 +22,16 @@ def run_bench(
     folder: Path,
 ) -> int:
     """Measure, print and save; the exit code, 1 when the measurement failed."""
+    return run_blocking_bench(name, partial(asyncio.run, measuring), write_page, folder)
+
+
+def run_blocking_bench(
+    name: str, measure: Callable[[], Result], write_page: Callable[[Result], str], folder: Path
+) -> int:
+    """The same for what needs no event loop, or has its own."""
+    folder.mkdir(parents=True, exist_ok=True)
     try:
-        result = asyncio.run(measuring)
+        result = measure()
     except BenchFailed as error:
         print(f"the bench failed: {error}", file=sys.stderr)
         return 1

@@ -14,7 +14,6 @@ REASONS = {
     "kv_cache_dtype": "the KV cache has the type of the model",
     "swap_space": "nothing is swapped: what was preempted is computed again",
     "cpu_offload_gb": "weights are not moved between devices",
-    "enforce_eager": "no graphs are captured",
     "pipeline_parallel_size": "tensor_parallel_size alone splits a model",
     "data_parallel_size": "tensor_parallel_size alone splits a model",
     "distributed_executor_backend": "in_process says whether the model has a process of its own",

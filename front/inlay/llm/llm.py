@@ -49,6 +49,7 @@ class LLM:
         chat_template: str | None = None,
         plugins: Sequence[str] = (),
         device: str = "auto",
+        enforce_eager: bool = False,
         num_threads: int | None = None,
         in_process: bool = True,
         **others: Any,
@@ -74,6 +75,7 @@ class LLM:
             chat_template: Jinja source to use instead of the model's own.
             plugins: modules, or paths of Python files, with the code of model authors.
             device: `auto`, `cpu` or `cuda`.
+            enforce_eager: whether no CUDA graphs are captured.
             num_threads: CPU threads that compute.
             in_process: whether a model that is not split runs in this process, not in its own.
 
@@ -89,6 +91,7 @@ class LLM:
                 is_embedded=in_process,
                 dtype=dtype,
                 device=device,
+                has_graphs=not enforce_eager,
                 quantize=quantization,
                 num_threads=num_threads,
                 num_blocks=num_gpu_blocks_override,

@@ -69,7 +69,7 @@ class SamplingParams:
     def __post_init__(self) -> None:
         self._check_ranges()
         object.__setattr__(self, "_grammar_body", self._read_grammar())
-        if self._grammar_body is not None and self._exclusions.has_more_than_min_p:
+        if self._grammar_body is not None and self._exclusions:
             raise ValueError(
                 "`min_tokens`, `ignore_eos`, `bad_words` and `allowed_token_ids` cannot be set "
                 "with a grammar, which says itself what an answer holds"
@@ -93,6 +93,7 @@ class SamplingParams:
             temperature=None if is_greedy else self.temperature,
             top_p=None if self.top_p == 1 else self.top_p,
             top_k=self.top_k if self.top_k > 0 else None,
+            min_p=self.min_p or None,
             presence_penalty=self.presence_penalty or None,
             frequency_penalty=self.frequency_penalty or None,
             repetition_penalty=None if self.repetition_penalty == 1 else self.repetition_penalty,
@@ -117,7 +118,6 @@ class SamplingParams:
     @property
     def _exclusions(self) -> Exclusions:
         return Exclusions(
-            min_p=self.min_p,
             min_tokens=self.min_tokens,
             ignores_eos=self.ignore_eos,
             bad_words=tuple(self.bad_words or ()),

@@ -4,7 +4,7 @@ import argparse
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from inlay import serve
+from inlay import model_flags, serve
 from inlay.model_folder import ModelFolder
 from inlay_router.config import RouterConfig
 from inlay_router.flags.arguments import config_from
@@ -40,6 +40,8 @@ class EngineOptions:
     """`auto`, `cpu` or `cuda`."""
     quantize: str | None = None
     """`int8`, or None."""
+    has_graphs: bool = True
+    """Whether decode steps come from CUDA graphs, where there is CUDA."""
     num_threads: int | None = None
     """CPU threads of a shard; None for the cores divided by the shards."""
     num_blocks: int | None = None
@@ -92,6 +94,7 @@ class EngineOptions:
             "dtype": self.dtype,
             "device": self.device,
             "quantize": self.quantize,
+            "cuda-graphs": None if self.has_graphs else "0",
             "num-threads": self.num_threads,
             "num-blocks": self.num_blocks,
             "block-size": self.block_size,
@@ -122,4 +125,4 @@ class EngineOptions:
 
     def shard_config(self, model: ModelFolder) -> ShardConfig:
         """Settings of the shard in this process."""
-        return parse_arguments(serve.shard_arguments(self.command_line(), model, 0, _NOWHERE))
+        return parse_arguments(model_flags.to_command_line(self.command_line(), model, 0, _NOWHERE))

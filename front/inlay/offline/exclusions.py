@@ -1,4 +1,4 @@
-"""What an answer may not hold: unlikely tokens, an early end, bad words."""
+"""What an answer may not hold: an early end, bad words, and what is not allowed."""
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,10 +16,8 @@ _MAX_RUNS = 1024
 
 @dataclass(frozen=True, kw_only=True)
 class Exclusions:
-    """Those of one answer. With a grammar only `min_p` can be set."""
+    """Those of one answer. None goes with a grammar, which says itself what an answer holds."""
 
-    min_p: float = 0.0
-    """Of a draw: tokens less likely than this share of the likeliest; 0 leaves none out."""
     min_tokens: int = 0
     """No end token, and no stop token of the request, is among the first so many."""
     ignores_eos: bool = False
@@ -31,9 +29,8 @@ class Exclusions:
     allowed_token_ids: Sequence[int] = ()
     """The only tokens of the answer, unless there are none."""
 
-    @property
-    def has_more_than_min_p(self) -> bool:
-        """Whether it says what a grammar says itself."""
+    def __bool__(self) -> bool:
+        """Whether anything is excluded."""
         words = self.bad_words or self.bad_token_ids or self.allowed_token_ids
         return bool(words) or self.min_tokens > 0 or self.ignores_eos
 
@@ -41,8 +38,6 @@ class Exclusions:
         self, sampling: pb.Sampling, service: Service, stop_token_ids: Collection[int]
     ) -> None:
         """Add them to the controls of a request. Raises ValidationError."""
-        if self.min_p:
-            sampling.min_p = self.min_p
         if self.ignores_eos or self.min_tokens:
             end_ids = service.facts.eos_token_ids
             early_ids = () if self.ignores_eos else stop_token_ids

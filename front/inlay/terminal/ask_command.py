@@ -5,11 +5,13 @@ import json
 import sys
 from collections.abc import Sequence
 from contextlib import closing, suppress
+from pathlib import Path
 from typing import Any
 
 from inlay.terminal import options as source_options
+from inlay.terminal import pictures
 from inlay.terminal.conversation import Controls, Conversation
-from inlay.terminal.errors import NoTemplate, TerminalError
+from inlay.terminal.errors import NoTemplate, TerminalError, WrongUsage
 from inlay.terminal.source import Ended, Pieces, Source
 from inlay.terminal.typed_line import Picture, Text
 
@@ -74,6 +76,8 @@ def _conversation(options: argparse.Namespace) -> Conversation:
         question = sys.stdin.read()
     if not question.strip():
         raise TerminalError("the question is empty")
+    if pictures.has_suffix(question) and Path(question).is_file():
+        raise WrongUsage(f"there is no question behind the picture {question}")
     conversation = Conversation()
     conversation.ask([*map(Picture, names), Text(question.strip())])
     return conversation

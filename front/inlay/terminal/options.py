@@ -5,11 +5,11 @@ import os
 from pathlib import Path
 
 from inlay.pipelines.chat_templates import BUILTIN
-from inlay.serve import positive
 from inlay.terminal.conversation import Controls
 from inlay.terminal.errors import WrongUsage
 from inlay.terminal.schema_file import read_schema
 from inlay.terminal.source import Source
+from inlay_router.flags.numbers import positive
 
 API_KEY_VARIABLE = "INLAY_API_KEY"
 

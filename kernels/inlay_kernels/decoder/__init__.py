@@ -3,8 +3,8 @@
 from inlay_kernels.decoder.arrays import Shape
 from inlay_kernels.decoder.cache_layout import fits, padded_width
 from inlay_kernels.decoder.decoder import Decoder
+from inlay_kernels.decoder.forms import PANEL
 from inlay_kernels.decoder.linear import StreamedLinear
-from inlay_kernels.decoder.products import PANEL
 from inlay_kernels.decoder.weights import LayerWeights, PackedTower
 
 __all__ = [

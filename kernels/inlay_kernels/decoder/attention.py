@@ -13,8 +13,9 @@ import numpy as np
 from inlay_kernels.compiled import compiled, exponential
 from inlay_kernels.decoder.cache_layout import head_start
 from inlay_kernels.decoder.crew import claim, finish
+from inlay_kernels.decoder.forms import PANEL
 from inlay_kernels.decoder.instructions import to_element
-from inlay_kernels.decoder.products import MAX_ROWS, PANEL, add_multiplied, multiply
+from inlay_kernels.decoder.products import MAX_ROWS, add_panels, multiply_panels
 from inlay_kernels.decoder.softmax import fill_shares, highest_score
 
 _CHUNK: Final = 4 * MAX_ROWS
@@ -39,6 +40,7 @@ def attend(  # type: ignore[no-untyped-def]
     sums = np.empty(cache.width // PANEL * _TILE, np.float32)
     held = np.empty((2, MAX_ROWS), np.float32)
     views = np.empty((2, MAX_ROWS), np.int64)
+    starts = np.empty((2, _STRETCH // PANEL), np.int64)
     num_kv_heads = shape.num_kv_heads
     num_tasks, num_done = num_kv_heads * _num_chunks(batch, 0, len(batch.context_lengths)), 0
     row, first_chunk = 0, 0
@@ -52,7 +54,7 @@ def attend(  # type: ignore[no-untyped-def]
         first = batch.row_starts[row] + (task // num_kv_heads - first_chunk) * _CHUNK
         _attend_chunk(
             shape, weights, layer, cache, batch, buffers, keys, values, row, first,
-            task % num_kv_heads, scores, shares, sums, held, views,
+            task % num_kv_heads, scores, shares, sums, held, views, starts,
         )  # fmt: skip
         num_done += 1
         task = claim(state, num_threads, thread, phase, num_tasks)
@@ -72,7 +74,7 @@ def _num_chunks(batch, first_row, last_row):  # type: ignore[no-untyped-def]
 @compiled()
 def _attend_chunk(  # type: ignore[no-untyped-def]
     shape, weights, layer, cache, batch, buffers, keys, values, row, first, head, scores, shares,
-    sums, held, views,
+    sums, held, views, starts,
 ):  # fmt: skip
     """Tiles of tokens, or of heads where these are more."""
     last = min(first + _CHUNK, batch.row_starts[row + 1])
@@ -96,7 +98,7 @@ def _attend_chunk(  # type: ignore[no-untyped-def]
                 keys, values, cache.block_size, cache.width, base, block_stride,
                 batch.block_tables[row], query, (token * shape.num_heads + member) * size, stride,
                 count, size, views, weights.attention_scales[layer], scores, shares, sums, held,
-                attended, token * buffers.attended.shape[1] + member * size, put_stride,
+                starts, attended, token * buffers.attended.shape[1] + member * size, put_stride,
             )  # fmt: skip
 
 
@@ -112,7 +114,7 @@ def _view(weights, layer, batch, row, token):  # type: ignore[no-untyped-def]
 @compiled()
 def _attend_tile(  # type: ignore[no-untyped-def]
     keys, values, block_size, width, base, block_stride, table, query, start, stride, count, size,
-    views, scale, scores, shares, sums, held, attended, put_start, put_stride,
+    views, scale, scores, shares, sums, held, starts, attended, put_start, put_stride,
 ):  # fmt: skip
     """Queries at start + place * stride, for places in [0, count), that see [views[0, place],
     views[1, place]); what they gather to put_start + place * put_stride of `attended`."""
@@ -126,12 +128,8 @@ def _attend_tile(  # type: ignore[no-untyped-def]
     for stretch in range(begin // _STRETCH * _STRETCH, end, _STRETCH):
         first = max(stretch, begin // PANEL * PANEL)
         num_panels = (min(stretch + _STRETCH, end) - first + PANEL - 1) // PANEL
-        for panel in range(num_panels):
-            position = first + panel * PANEL
-            block = table[position // block_size] * block_stride + base
-            place = block + position % block_size * width
-            part = scores[panel * _TILE : (panel + 1) * _TILE]
-            multiply(count, keys, place, size, query, start, stride, part)
+        _find_panels(table, block_size, width, base, block_stride, first, starts[:, :num_panels])
+        multiply_panels(count, keys, starts[0], num_panels, size, query, start, stride, scores)
         for place in range(count):
             seen = max(views[0, place] - first, 0)
             stop = min(views[1, place] - first, num_panels * PANEL)
@@ -139,18 +137,29 @@ def _attend_tile(  # type: ignore[no-untyped-def]
                 scores, place, seen, stop, num_panels, scale, tops, totals, sums, shares,
                 place * (_STRETCH + _GAP),
             )  # fmt: skip
-        for panel in range(num_panels):
-            position = first + panel * PANEL
-            block = table[position // block_size] * block_stride + base
-            place = block + position % block_size * PANEL
-            for part in range(width // PANEL):
-                add_multiplied(
-                    count, values, place + part * PANEL * block_size, PANEL, shares,
-                    panel * PANEL, _STRETCH + _GAP, sums[part * _TILE :],
-                )  # fmt: skip
+        for part in range(width // PANEL):
+            add_panels(
+                count, values, starts[1], part * PANEL * block_size, num_panels, shares, 0,
+                _STRETCH + _GAP, sums[part * _TILE :],
+            )  # fmt: skip
     for place in range(count):
         put = put_start + place * put_stride
         _put(attended[put : put + size], sums, place, totals[place])
+
+
+@compiled()
+def _find_panels(  # type: ignore[no-untyped-def]
+    table, block_size, width, base, block_stride, first, starts
+):
+    """Where the panels of keys begin from position `first` on, and those of values."""
+    number, offset = first // block_size, first % block_size
+    for panel in range(starts.shape[1]):
+        block = table[number] * block_stride + base
+        starts[0, panel] = block + offset * width
+        starts[1, panel] = block + offset * PANEL
+        offset += PANEL
+        if offset == block_size:
+            number, offset = number + 1, 0
 
 
 @compiled()

@@ -12,7 +12,7 @@ The width is the size of a head, rounded up to whole panels.
 """
 
 from inlay_kernels.compiled import compiled
-from inlay_kernels.decoder.products import PANEL
+from inlay_kernels.decoder.forms import PANEL
 
 
 def padded_width(head_size: int) -> int:

@@ -12,9 +12,9 @@ from inlay_kernels.compiled import as_array
 from inlay_kernels.decoder import crew
 from inlay_kernels.decoder.arrays import Batch, Buffers, Cache
 from inlay_kernels.decoder.cache_layout import fits, padded_width
+from inlay_kernels.decoder.forms import PANEL
 from inlay_kernels.decoder.layers import PHASES_PER_LAYER, run_layers
 from inlay_kernels.decoder.packing import padded_outputs
-from inlay_kernels.decoder.products import PANEL
 from inlay_kernels.decoder.weights import PackedTower
 
 _MAX_KEPT_TOKENS = 64

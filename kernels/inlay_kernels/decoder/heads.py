@@ -5,8 +5,9 @@ import numpy as np
 from inlay_kernels.compiled import compiled
 from inlay_kernels.decoder.cache_layout import head_start, key_place, value_place
 from inlay_kernels.decoder.crew import claim, finish
+from inlay_kernels.decoder.forms import PANEL
 from inlay_kernels.decoder.instructions import to_element
-from inlay_kernels.decoder.products import PANEL
+from inlay_kernels.decoder.rotation import turn
 
 _TOGETHER = 8
 """Tokens of one task, where there are many."""
@@ -23,14 +24,13 @@ def rotate_and_keep(  # type: ignore[no-untyped-def]
     num_tokens = len(qkv)
     together = _TOGETHER if num_tokens >= _MANY_TOKENS else 1
     num_tasks, num_done = (num_tokens + together - 1) // together, 0
-    turned = np.empty(size, np.float32)
+    turned = np.zeros(size + size % 2, keys.dtype)
     task = claim(state, num_threads, thread, phase, num_tasks)
     while task >= 0:
         for token in range(task * together, min((task + 1) * together, num_tokens)):
             for head in range(shape.num_heads):
-                _turn(shape, weights, layer, 0, batch, token, qkv[token, head * size :], turned)
-                for d in range(size):
-                    buffers.query[token, head, d] = to_element(buffers.query, turned[d])
+                own = qkv[token, head * size : (head + 1) * size]
+                _turn(shape, weights, layer, 0, batch, token, own, buffers.query[token, head])
             _keep(shape, weights, layer, cache, batch, token, qkv[token], keys, values, turned)
             _clear_behind(shape, cache, batch, token, values)
         num_done += 1
@@ -49,19 +49,33 @@ def _keep(  # type: ignore[no-untyped-def]
     block, offset = slot // cache.block_size, slot % cache.block_size
     for head in range(shape.num_kv_heads):
         start = head_start(cache, block, shape.num_kv_heads, head)
-        part = qkv[(key_base + head) * size :]
-        _turn(shape, weights, layer, 1, batch, token, part, turned)
-        column = keys[start + key_place(keys.itemsize, cache.width, offset, 0) :]
-        for d in range(size):
-            column[key_place(keys.itemsize, cache.width, 0, d)] = to_element(keys, turned[d])
+        _turn(
+            shape, weights, layer, 1, batch, token, qkv[(key_base + head) * size :][:size],
+            turned[:size],
+        )  # fmt: skip
+        _keep_key(keys, start + key_place(keys.itemsize, cache.width, offset, 0), turned)
         value = qkv[(value_base + head) * size :][:size]
         for first in range(0, size, PANEL):
             place = start + value_place(values.itemsize, cache.block_size, offset, first)
-            row, part = values[place:], value[first : first + PANEL]
-            for lane in range(len(part)):
-                row[value_place(values.itemsize, cache.block_size, 0, lane)] = to_element(
-                    values, part[lane]
-                )
+            _keep_values(values, place, value[first : first + PANEL])
+
+
+@compiled()
+def _keep_key(keys, start, turned):  # type: ignore[no-untyped-def]
+    """Put a key where it begins: pairs of its numbers together, if they have two bytes."""
+    words, column = turned.view(np.uint32), keys.view(np.uint32)
+    first = start * keys.itemsize // 4
+    for number in range(len(words)):
+        column[first + number * PANEL] = words[number]
+
+
+@compiled()
+def _keep_values(values, start, numbers):  # type: ignore[no-untyped-def]
+    """Put the numbers of a value that lie in one panel from their first place on."""
+    step = value_place(values.itemsize, PANEL, 0, 1)
+    row = values[start : start + step * PANEL]
+    for lane in range(len(numbers)):
+        row[step * lane] = to_element(values, numbers[lane])
 
 
 @compiled()
@@ -87,18 +101,12 @@ def _clear_behind(shape, cache, batch, token, values):  # type: ignore[no-untype
 
 @compiled()
 def _turn(shape, weights, layer, which, batch, token, head, turned):  # type: ignore[no-untyped-def]
-    """One head of a token, normed where heads are, with its leading part rotated by its halves."""
-    size, half = shape.head_size, shape.rotary_size // 2
+    """One head of a token, normed where heads are, and rotated."""
     if shape.has_head_norms:
         square = np.float32(0)
-        for d in range(size):
+        for d in range(shape.head_size):
             square += head[d] * head[d]
-        factor = np.float32(1) / np.sqrt(square / np.float32(size) + shape.head_epsilon)
-        for d in range(size):
+        factor = np.float32(1) / np.sqrt(square / np.float32(shape.head_size) + shape.head_epsilon)
+        for d in range(shape.head_size):
             head[d] *= factor * weights.head_norms[layer, which, d]
-    cosines, sines = batch.cosines[token], batch.sines[token]
-    for d in range(half):
-        turned[d] = head[d] * cosines[d] - head[half + d] * sines[d]
-        turned[half + d] = head[half + d] * cosines[half + d] + head[d] * sines[half + d]
-    for d in range(2 * half, size):
-        turned[d] = head[d]
+    turn(head, shape.rotary_size // 2, batch.cosines[token], batch.sines[token], turned)

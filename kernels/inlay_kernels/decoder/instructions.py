@@ -1,6 +1,6 @@
 """Single machine instructions that compiled loops need and Numba does not offer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numba
@@ -13,6 +13,7 @@ from numba.np.numpy_support import carray
 from inlay_kernels.processor import IS_X86
 
 _INT32: Final = ir.IntType(32)
+_INT64: Final = ir.IntType(64)
 _SEQUENTIAL: Final = "seq_cst"
 
 
@@ -25,6 +26,52 @@ def instruction(generator: Callable[..., Any]) -> Any:
 def element_pointer(context: Any, builder: Any, array_type: Any, array: Any, place: Any) -> Any:
     """Pointer to an element of a contiguous array, by its place from the first on."""
     return builder.gep(context.make_array(array_type)(context, builder, array).data, [place])
+
+
+def call_apart(
+    builder: Any, name: str, arguments: Sequence[Any], body: Callable[..., None]
+) -> None:
+    """Call what `body(builder, *arguments)` generates, as a function of its own: the code around
+    it has no say in which numbers get registers.
+
+    name: of the function; it is made once in a module, so the name tells different ones apart.
+    """
+    function = builder.module.globals.get(name)
+    if function is None:
+        kinds = [argument.type for argument in arguments]
+        function = ir.Function(builder.module, ir.FunctionType(ir.VoidType(), kinds), name)
+        function.linkage = "internal"
+        function.attributes.add("noinline")
+        apart = ir.IRBuilder(function.append_basic_block("begin"))
+        body(apart, *function.args)
+        apart.ret_void()
+    builder.call(function, arguments)
+
+
+def repeat(
+    builder: Any,
+    count: Any,
+    begun: Sequence[Any],
+    body: Callable[[Any, Sequence[Any]], Sequence[Any]],
+) -> list[Any]:
+    """What `body` makes, called with the number of a turn in [0, count), for count >= 1, and with
+    what it made of the turn before; `begun` in the first."""
+    before = builder.block
+    loop, after = builder.append_basic_block("turn"), builder.append_basic_block("turned")
+    builder.branch(loop)
+    builder.position_at_end(loop)
+    number = builder.phi(_INT64)
+    held = [builder.phi(value.type) for value in begun]
+    made = list(body(number, held))
+    following = builder.add(number, _INT64(1))
+    builder.cbranch(builder.icmp_signed("<", following, count), loop, after)
+    for entry, first, last in zip(
+        (number, *held), (_INT64(0), *begun), (following, *made), strict=True
+    ):
+        entry.add_incoming(first, before)
+        entry.add_incoming(last, builder.block)
+    builder.position_at_end(after)
+    return made
 
 
 @instruction

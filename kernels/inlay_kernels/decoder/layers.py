@@ -5,9 +5,10 @@ import numpy as np
 from inlay_kernels.compiled import compiled
 from inlay_kernels.decoder.attention import attend
 from inlay_kernels.decoder.crew import claim, finish
+from inlay_kernels.decoder.forms import PANEL
 from inlay_kernels.decoder.heads import rotate_and_keep
 from inlay_kernels.decoder.instructions import array_at, to_element
-from inlay_kernels.decoder.products import MAX_ROWS, PANEL
+from inlay_kernels.decoder.products import MAX_ROWS
 from inlay_kernels.decoder.projections import (
     add_to_hidden,
     gate_up,
@@ -88,7 +89,7 @@ def _end(  # type: ignore[no-untyped-def]
 ):
     """The last norm, into `buffers.x`."""
     hidden, x, norm = buffers.hidden, buffers.x, weights.norms[2 * shape.num_layers]
-    inverse_norms(buffers.squares, shape.hidden_size, shape.epsilon, inverse)
+    inverse_norms(buffers.squares, 0, len(x), shape.hidden_size, shape.epsilon, inverse)
     num_tasks, num_done = (len(x) + _TOKENS - 1) // _TOKENS, 0
     task = claim(state, num_threads, thread, phase, num_tasks)
     while task >= 0:

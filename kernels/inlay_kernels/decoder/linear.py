@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from inlay_kernels.compiled import as_array, compiled
 from inlay_kernels.decoder import crew
 from inlay_kernels.decoder.crew import claim, finish
+from inlay_kernels.decoder.forms import PANEL
 from inlay_kernels.decoder.instructions import to_element
 from inlay_kernels.decoder.packing import (
     pack,
@@ -15,7 +16,7 @@ from inlay_kernels.decoder.packing import (
     padded_outputs,
     quantise,
 )
-from inlay_kernels.decoder.products import MAX_ROWS, PANEL, multiply
+from inlay_kernels.decoder.products import MAX_ROWS, multiply
 from inlay_kernels.decoder.projections import tile_size
 from inlay_kernels.processor import HAS_BFLOAT16_PRODUCTS
 

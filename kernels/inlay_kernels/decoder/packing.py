@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from inlay_kernels.decoder.products import LANES, PANEL
+from inlay_kernels.decoder.forms import LANES, PANEL
 
 
 def padded_inputs(num_inputs: int) -> int:

@@ -4,12 +4,16 @@ import numpy as np
 
 from inlay_kernels.compiled import compiled, exponential
 from inlay_kernels.decoder.crew import claim, finish
+from inlay_kernels.decoder.forms import LANES, PANEL
 from inlay_kernels.decoder.instructions import to_element
-from inlay_kernels.decoder.products import LANES, MAX_ROWS, PANEL, multiply
+from inlay_kernels.decoder.products import MAX_ROWS, multiply
 
 _EVEN_ROWS = MAX_ROWS * 3 // 2
 """Up to so many rows are taken in two even halves. Where more are left, MAX_ROWS are taken: tiles
 of one or two rows less take as long or longer."""
+
+_BLOCK = 8 * MAX_ROWS
+"""Tokens of a block, at least: so many multiplications for each weight hide that it is read."""
 
 
 @compiled()
@@ -22,9 +26,33 @@ def tile_size(num_tokens, first):  # type: ignore[no-untyped-def]
 
 
 @compiled()
-def inverse_norms(squares, size, epsilon, inverse):  # type: ignore[no-untyped-def]
-    """inverse[t] = 1 / sqrt(mean square of the hidden states of token t + epsilon)."""
-    for token in range(squares.shape[0]):
+def count_blocks(num_tokens, num_threads):  # type: ignore[no-untyped-def]
+    """How many blocks of tokens there are: one for each thread, where tokens are enough, so that a
+    thread finds what it made itself in the phase before, and not in another's cache."""
+    return max(1, min(num_threads, num_tokens // _BLOCK))
+
+
+@compiled()
+def block_and_panel(task, num_panels):  # type: ignore[no-untyped-def]
+    """What a task is about. The panel is no less than 0, which LLVM sees only so: what it indexes
+    could be no vector otherwise."""
+    block = task // num_panels
+    return block, max(task - block * num_panels, 0)
+
+
+@compiled()
+def token_block(num_tokens, num_blocks, block):  # type: ignore[no-untyped-def]
+    """The tokens [first, stop) of a block; no less than 0, as above."""
+    first = block * num_tokens // num_blocks // MAX_ROWS * MAX_ROWS
+    stop = (block + 1) * num_tokens // num_blocks // MAX_ROWS * MAX_ROWS
+    return max(first, 0), num_tokens if block + 1 == num_blocks else stop
+
+
+@compiled()
+def inverse_norms(squares, first, stop, size, epsilon, inverse):  # type: ignore[no-untyped-def]
+    """inverse[t] = 1 / sqrt(mean square of the hidden states of token t + epsilon), for tokens t in
+    [first, stop)."""
+    for token in range(first, stop):
         total = np.float32(0)
         for panel in range(squares.shape[1]):
             total += squares[token, panel]
@@ -41,18 +69,24 @@ def query_key_value(  # type: ignore[no-untyped-def]
     size = shape.hidden_size + shape.hidden_size % 2
     start = layer * weights.starts[4] + weights.starts[0]
     scales, biases = weights.scales[layer], weights.biases[layer]
-    inverse_norms(buffers.squares, shape.hidden_size, shape.epsilon, inverse)
-    num_tasks, num_done = output.shape[1] // PANEL, 0
+    normed = -1  # the block
+    num_panels, num_done = output.shape[1] // PANEL, 0
+    num_blocks = count_blocks(num_tokens, num_threads)
+    num_tasks = num_panels * num_blocks
     task = claim(state, num_threads, thread, phase, num_tasks)
     while task >= 0:
-        first = 0
-        while first < num_tokens:
-            count = tile_size(num_tokens, first)
-            place = start + task * PANEL * size
+        block, panel = block_and_panel(task, num_panels)
+        first, stop = token_block(num_tokens, num_blocks, block)
+        if block != normed:
+            inverse_norms(buffers.squares, first, stop, shape.hidden_size, shape.epsilon, inverse)
+            normed = block
+        while first < stop:
+            count = tile_size(stop, first)
+            place = start + panel * PANEL * size
             multiply(count, weights.packed, place, size, x, first * stride, stride, sums)
             for row in range(count):
                 for lane in range(PANEL):
-                    column = task * PANEL + lane
+                    column = panel * PANEL + lane
                     number = sums[row * PANEL + lane] * scales[column] * inverse[first + row]
                     output[first + row, column] = number + biases[column]
             first += count
@@ -76,24 +110,27 @@ def add_to_hidden(  # type: ignore[no-untyped-def]
     base = weights.columns[linear]
     scales, biases = weights.scales[layer, base:], weights.biases[layer, base:]
     norm = weights.norms[2 * layer + (linear + 1) // 2]
-    num_tasks, num_done = hidden.shape[1] // PANEL, 0
+    num_panels, num_done = hidden.shape[1] // PANEL, 0
+    num_blocks = count_blocks(num_tokens, num_threads)
+    num_tasks = num_panels * num_blocks
     task = claim(state, num_threads, thread, phase, num_tasks)
     while task >= 0:
-        first = 0
-        while first < num_tokens:
-            count = tile_size(num_tokens, first)
-            place = start + task * PANEL * size
+        block, panel = block_and_panel(task, num_panels)
+        first, stop = token_block(num_tokens, num_blocks, block)
+        while first < stop:
+            count = tile_size(stop, first)
+            place = start + panel * PANEL * size
             multiply(count, weights.packed, place, size, x, first * stride, stride, sums)
             for row in range(count):
                 square = np.float32(0)
                 for lane in range(PANEL):
-                    column = task * PANEL + lane
+                    column = panel * PANEL + lane
                     number = sums[row * PANEL + lane] * scales[column] + biases[column]
                     number += hidden[first + row, column]
                     hidden[first + row, column] = number
                     following[first + row, column] = to_element(following, number * norm[column])
                     square += number * number
-                buffers.squares[first + row, task] = square
+                buffers.squares[first + row, panel] = square
             first += count
         num_done += 1
         task = claim(state, num_threads, thread, phase, num_tasks)
@@ -111,23 +148,29 @@ def gate_up(  # type: ignore[no-untyped-def]
     start = layer * weights.starts[4] + weights.starts[2]
     base = weights.columns[2]
     scales, biases = weights.scales[layer, base:], weights.biases[layer, base:]
-    inverse_norms(buffers.squares, shape.hidden_size, shape.epsilon, inverse)
-    num_tasks, num_done = (weights.columns[3] - base) // PANEL, 0
+    normed = -1  # the block
+    num_panels, num_done = (weights.columns[3] - base) // PANEL, 0
+    num_blocks = count_blocks(num_tokens, num_threads)
+    num_tasks = num_panels * num_blocks
     task = claim(state, num_threads, thread, phase, num_tasks)
     while task >= 0:
-        first = 0
-        while first < num_tokens:
-            count = tile_size(num_tokens, first)
-            place = start + task * PANEL * size
+        block, panel = block_and_panel(task, num_panels)
+        first, stop = token_block(num_tokens, num_blocks, block)
+        if block != normed:
+            inverse_norms(buffers.squares, first, stop, shape.hidden_size, shape.epsilon, inverse)
+            normed = block
+        while first < stop:
+            count = tile_size(stop, first)
+            place = start + panel * PANEL * size
             multiply(count, weights.packed, place, size, x, first * stride, stride, sums)
             for row in range(count):
                 factor = inverse[first + row]
                 for lane in range(LANES):
-                    column, other = task * PANEL + lane, task * PANEL + LANES + lane
+                    column, other = panel * PANEL + lane, panel * PANEL + LANES + lane
                     gate = sums[row * PANEL + lane] * scales[column] * factor + biases[column]
                     up = sums[row * PANEL + LANES + lane] * scales[other] * factor + biases[other]
                     bent = _gelu(gate) if shape.has_gelu else _silu(gate)
-                    output[first + row, task * LANES + lane] = to_element(output, bent * up)
+                    output[first + row, panel * LANES + lane] = to_element(output, bent * up)
             first += count
         num_done += 1
         task = claim(state, num_threads, thread, phase, num_tasks)

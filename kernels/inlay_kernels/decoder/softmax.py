@@ -11,18 +11,17 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.core import cgutils
 
-from inlay_kernels.decoder.instructions import element_pointer, instruction
-from inlay_kernels.decoder.products import (
+from inlay_kernels.decoder.forms import (
     FLOATS,
     INTS,
     LANES,
     PANEL,
-    BFloat16,
     add_product,
     everywhere,
     load,
+    store_elements,
 )
-from inlay_kernels.processor import HAS_BFLOAT16_PRODUCTS
+from inlay_kernels.decoder.instructions import element_pointer, instruction, repeat
 
 _INT32, _INT64 = ir.IntType(32), ir.IntType(64)
 _LOWEST: Final = -126.0
@@ -37,6 +36,13 @@ _POLYNOMIAL: Final = (
 )
 """Of 2 ** r for |r| <= 1/2, the highest power first, within 8e-8 of it: by least squares of the
 relative error, with weights that level it out."""
+_SHORT_POLYNOMIAL: Final = (
+    5.5171646645466046e-2,
+    0.24261114131577538,
+    0.6932609914070146,
+    0.9999280725246321,
+)
+"""The same within 8e-5, for shares that are rounded to 4e-3."""
 
 
 @instruction
@@ -56,7 +62,7 @@ def highest_score(  # type: ignore[no-untyped-def]
                 _higher(builder, _half(builder, place, half), top) for half, top in enumerate(tops)
             ]
 
-        tops = _over_panels(builder, num_panels, [_constant(float("-inf"))] * 2, higher)
+        tops = repeat(builder, num_panels, [_constant(float("-inf"))] * 2, higher)
         return _reduced(builder, _higher(builder, *tops), _higher)
 
     return types.float32(scores, types.int64, types.int64, types.int64), generate
@@ -79,6 +85,8 @@ def fill_shares(  # type: ignore[no-untyped-def]
         array, start, stride, num_panels, scale, offset, put, put_start = arguments
         first = element_pointer(context, builder, signature.args[0], array, start)
         filled = element_pointer(context, builder, signature.args[6], put, put_start)
+        is_short = not isinstance(signature.args[6].dtype, types.Float)
+        polynomial = _SHORT_POLYNOMIAL if is_short else _POLYNOMIAL
         factor = everywhere(builder, scale)
         minus_offset = everywhere(builder, builder.fneg(offset))
 
@@ -88,41 +96,15 @@ def fill_shares(  # type: ignore[no-untyped-def]
             added = []
             for half, total in enumerate(totals):
                 exponent = add_product(builder, minus_offset, _half(builder, place, half), factor)
-                share = _power_of_two(builder, exponent)
-                _store(builder, share, builder.gep(target, [_INT64(half * LANES)]))
+                share = _power_of_two(builder, exponent, polynomial)
+                store_elements(builder, share, builder.gep(target, [_INT64(half * LANES)]))
                 added.append(builder.fadd(total, share))
             return added
 
-        totals = _over_panels(builder, num_panels, [_constant(0.0)] * 2, fill)
+        totals = repeat(builder, num_panels, [_constant(0.0)] * 2, fill)
         return _reduced(builder, builder.fadd(*totals), lambda builder, a, b: builder.fadd(a, b))
 
     return signature, generate
-
-
-def _over_panels(
-    builder: Any,
-    num_panels: Any,
-    begun: Sequence[Any],
-    body: Callable[[Any, Sequence[Any]], Sequence[Any]],
-) -> list[Any]:
-    """What `body`, called with a panel's number and what it made of the one before, makes of the
-    last."""
-    before = builder.block
-    loop, after = builder.append_basic_block("panel"), builder.append_basic_block("panels_done")
-    builder.branch(loop)
-    builder.position_at_end(loop)
-    panel = builder.phi(_INT64)
-    held = [builder.phi(FLOATS) for _ in begun]
-    made = list(body(panel, held))
-    following = builder.add(panel, _INT64(1))
-    builder.cbranch(builder.icmp_signed("<", following, num_panels), loop, after)
-    for entry, first, last in zip(
-        (panel, *held), (_INT64(0), *begun), (following, *made), strict=True
-    ):
-        entry.add_incoming(first, before)
-        entry.add_incoming(last, loop)
-    builder.position_at_end(after)
-    return made
 
 
 def _half(builder: Any, panel: Any, half: int) -> Any:
@@ -130,43 +112,22 @@ def _half(builder: Any, panel: Any, half: int) -> Any:
     return load(builder, builder.gep(panel, [_INT64(half * LANES)]), FLOATS, 4)
 
 
-def _store(builder: Any, numbers: Any, pointer: Any) -> None:
-    """Numbers where a pointer says, in the type that it points to."""
-    is_float = isinstance(pointer.type.pointee, ir.FloatType)
-    stored = numbers if is_float else _rounded(builder, numbers)
-    target = builder.bitcast(pointer, stored.type.as_pointer())
-    builder.store(stored, target).align = 4 if is_float else 2
-
-
-def _rounded(builder: Any, numbers: Any) -> Any:
-    """Bits of the nearest bfloat16 of positive numbers, the even one of two."""
-    if HAS_BFLOAT16_PRODUCTS:
-        kind = ir.FunctionType(ir.VectorType(BFloat16(), LANES), [FLOATS])
-        name = "llvm.x86.avx512bf16.cvtneps2bf16.512"
-        return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [numbers])
-    bits = builder.bitcast(numbers, INTS)
-    is_odd = builder.and_(builder.lshr(bits, _ints(16)), _ints(1))
-    nearest = builder.add(bits, builder.add(is_odd, _ints(0x7FFF)))
-    shifted = builder.lshr(nearest, _ints(16))
-    return builder.trunc(shifted, ir.VectorType(ir.IntType(16), LANES))
-
-
-def _power_of_two(builder: Any, exponents: Any) -> Any:
-    """2 ** x within 3 units in the last place for x <= 0; NaN stays NaN."""
+def _power_of_two(builder: Any, exponents: Any, polynomial: Sequence[float]) -> Any:
+    """2 ** x for x <= 0 by a polynomial of 2 ** r; NaN stays NaN."""
     is_low = builder.fcmp_ordered("<", exponents, _constant(_LOWEST))
     exponents = builder.select(is_low, _constant(_LOWEST), exponents)
-    whole = _unary(builder, "llvm.rint", exponents)
+    whole = _rounded_to_whole(builder, exponents)
     rest = builder.fsub(exponents, whole)
-    power = _constant(_POLYNOMIAL[0])
-    for coefficient in _POLYNOMIAL[1:]:
+    power = _constant(polynomial[0])
+    for coefficient in polynomial[1:]:
         power = add_product(builder, _constant(coefficient), power, rest)
     biased = builder.add(builder.fptosi(whole, INTS), _ints(127))
     return builder.fmul(power, builder.bitcast(builder.shl(biased, _ints(23)), FLOATS))
 
 
-def _unary(builder: Any, name: str, numbers: Any) -> Any:
+def _rounded_to_whole(builder: Any, numbers: Any) -> Any:
     kind = ir.FunctionType(FLOATS, [FLOATS])
-    function = cgutils.get_or_insert_function(builder.module, kind, f"{name}.v{LANES}f32")
+    function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.rint.v{LANES}f32")
     return builder.call(function, [numbers])
 
 

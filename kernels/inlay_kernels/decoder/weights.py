@@ -10,6 +10,7 @@ from torch import Tensor
 
 from inlay_kernels.compiled import as_array
 from inlay_kernels.decoder.arrays import LINEARS, Shape, Weights
+from inlay_kernels.decoder.forms import LANES
 from inlay_kernels.decoder.packing import (
     interleave,
     pack,
@@ -19,7 +20,6 @@ from inlay_kernels.decoder.packing import (
     quantise,
     unpack,
 )
-from inlay_kernels.decoder.products import LANES
 from inlay_kernels.memory import lazy_zeros
 from inlay_kernels.processor import HAS_BFLOAT16_PRODUCTS
 

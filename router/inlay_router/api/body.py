@@ -22,14 +22,11 @@ T = TypeVar("T")
 _JSON_TYPE = re.compile(r"application/(?:[^;\s]+\+)?json\s*(?:;.*)?", re.IGNORECASE)
 _NUM_QUOTED = 60
 
-
 MAX_CONTAINERS = 100_000
 """Arrays and objects in a body, by their brackets, those in texts included. Each costs hundreds of
 bytes once it is read, and all of them are read at once."""
-
 MAX_VALUES = 1_000_000
 """Values in a body, by the commas between them, those in texts included."""
-
 BODY_SECONDS = 60.0
 """A client that takes longer to send a body than this holds its connection for nothing."""
 

@@ -1,6 +1,5 @@
 """`/v1/chat/completions` and `/chat_tokenize`."""
 
-import logging
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
@@ -21,13 +20,11 @@ from inlay_router.chat.admission import ValidChat
 from inlay_router.chat.answers import ChatAnswer, ChatChunk
 from inlay_router.chat.body import ChatBody
 from inlay_router.chat.choice import ChoiceWriter, choice_of
-from inlay_router.errors import IncompleteGeneration, RouterError
+from inlay_router.errors import IncompleteGeneration
 from inlay_router.interleaving import interleave
 from inlay_router.request import Finish
 from inlay_router.sse import DONE, deputy, event_stream, frame, openai_error_frame
 from inlay_router.text.answer import Answer, Items
-
-_log = logging.getLogger(__name__)
 
 
 class ChatTokens(Struct, frozen=True):
@@ -93,17 +90,22 @@ def _answer(call: Call, chat: ValidChat, generated: Sequence[Generated]) -> Resp
     return json_response(answer, headers=answer_headers(call, chat.request, *finishes))
 
 
+def _empty_chunk(model_id: str) -> ChatChunk:
+    """What all events of one stream have."""
+    return ChatChunk(
+        id=new_id("chatcmpl-"),
+        created=int(time.time()),
+        model=model_id,
+        choices=[],
+        system_fingerprint=SYSTEM_FINGERPRINT,
+    )
+
+
 async def _frames(
     call: Call, chat: ValidChat, answers: Sequence[Answer]
 ) -> AsyncGenerator[bytes, None]:
     """Events for the client; behind the answers, or a fault, the end mark."""
-    empty = ChatChunk(
-        id=new_id("chatcmpl-"),
-        created=int(time.time()),
-        model=call.service.facts.model_id,
-        choices=[],
-        system_fingerprint=SYSTEM_FINGERPRINT,
-    )
+    empty = _empty_chunk(call.service.facts.model_id)
     writers = [ChoiceWriter(chat, index) for index in range(len(answers))]
     finishes: list[Finish] = []
 
@@ -125,12 +127,6 @@ async def _frames(
         if options is not None and options.include_usage:
             usage = usage_of([chat.request.prompt], finishes)
             yield frame(msgspec.structs.replace(empty, usage=usage))
-    except RouterError as error:
-        call.fail(error)
-        yield openai_error_frame(error)
-    except Exception:
-        _log.exception("a stream failed")
-        fault = RouterError("Internal server error")
-        call.fail(fault)
-        yield openai_error_frame(fault)
+    except Exception as error:
+        yield openai_error_frame(call.fail_by(error))
     yield DONE

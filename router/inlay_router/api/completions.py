@@ -18,7 +18,7 @@ from inlay_router.call import Call, answers_headers, stream_headers
 from inlay_router.completion.answers import CompletionFrames, choice_of, empty_answer
 from inlay_router.completion.body import CompletionBody, CompletionChoice
 from inlay_router.completion.valid import PromptSource, ValidCompletion, validate_completion
-from inlay_router.errors import IncompleteGeneration, RouterError
+from inlay_router.errors import IncompleteGeneration
 from inlay_router.interleaving import interleave
 from inlay_router.request import Finish, Prompt
 from inlay_router.sse import DONE, deputy, event_stream, frame, openai_error_frame
@@ -119,12 +119,6 @@ async def _frames(
         if asked.has_usage:
             usage = usage_of([request.prompt for request in requests], finishes)
             yield frame(msgspec.structs.replace(empty, usage=usage))
-    except RouterError as error:
-        call.fail(error)
-        yield openai_error_frame(error)
-    except Exception:
-        _log.exception("a stream failed")
-        fault = RouterError("Internal server error")
-        call.fail(fault)
-        yield openai_error_frame(fault)
+    except Exception as error:
+        yield openai_error_frame(call.fail_by(error))
     yield DONE

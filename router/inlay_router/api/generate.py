@@ -1,6 +1,5 @@
 """`/generate`, `/generate_stream`, and `/`, which is either as the body says."""
 
-import logging
 from collections.abc import AsyncGenerator
 
 import msgspec
@@ -12,13 +11,11 @@ from inlay_router.api.responses import json_response
 from inlay_router.api.route import until_client_leaves
 from inlay_router.bodies import answer_of, best_first
 from inlay_router.call import Call, answer_headers, stream_headers
-from inlay_router.errors import IncompleteGeneration, RouterError
+from inlay_router.errors import IncompleteGeneration
 from inlay_router.request import Finish
 from inlay_router.schemas import GenerateAnswer, GenerateBody, GenerateParameters
 from inlay_router.sse import TokenFrames, deputy, error_frame, event_stream
 from inlay_router.text.answer import Answer
-
-_log = logging.getLogger(__name__)
 
 
 async def generate(call: Call) -> Response:
@@ -105,11 +102,5 @@ async def _frames(
             answer.deputy = deputy(call.request, frames.write)
         if not call.is_settled:
             raise IncompleteGeneration
-    except RouterError as error:
-        call.fail(error)
-        yield error_frame(error)
-    except Exception:
-        _log.exception("a stream failed")
-        fault = RouterError("Internal server error")
-        call.fail(fault)
-        yield error_frame(fault)
+    except Exception as error:
+        yield error_frame(call.fail_by(error))

@@ -29,6 +29,9 @@ class BatchLimits:
     """Tokens forced by a grammar that a row computes beside its own; 0 for none."""
     has_prefix_cache: bool = True
     """Whether blocks are found again by content, and not computed twice."""
+    min_awaited_tokens: int | None = None
+    """Tokens that a prompt must share with one under way, and that are still to be computed, for it
+    to wait until it finds them. None for what pays, by the device and what steps take."""
     is_paced: bool = True
     """Whether prefill gives way to running streams, for readers who wait for their next token.
     Without it each step computes all the prompt tokens that it may, and a batch is done sooner."""

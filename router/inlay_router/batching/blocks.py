@@ -74,6 +74,10 @@ class BlockPool:
             block_ids.append(block_id)
         return block_ids
 
+    def has(self, key: bytes) -> bool:
+        """Whether `find` gives a block for this key."""
+        return key in self._ids
+
     def share(self, block_ids: Iterable[int]) -> None:
         """Own blocks that `find` gave, beside whoever owns them already."""
         for block_id in block_ids:

@@ -3,12 +3,16 @@
 import heapq
 from collections import deque
 from collections.abc import Iterator
+from itertools import islice, takewhile
 
 from inlay_router.batching.batch_limits import BatchLimits
 from inlay_router.batching.sequence import Sequence
 
 TOKENS_OF_A_TURN = 512
 """Of a prompt and its answer at its longest; what has more takes several turns."""
+
+MAX_ALIKE = 8
+"""How far is looked for equal prompts."""
 
 
 class FairQueue:
@@ -70,6 +74,12 @@ class FairQueue:
             _, _, client_id = heapq.heappop(self._turns)
             del self._lines[client_id]
         return line[0]
+
+    def num_alike(self, sequence: Sequence) -> int:
+        """How many prompts equal that of `sequence`, of those that its client has next."""
+        line = islice(self._lines.get(sequence.client_id, ()), MAX_ALIKE)
+        prompt = sequence.request.prompt
+        return sum(1 for _ in takewhile(lambda other: other.request.prompt == prompt, line))
 
     def pop(self) -> Sequence:
         """Take the head out, which counts as its client's turn."""

@@ -24,6 +24,7 @@ from inlay_router.faults.patience import Patience
 from inlay_router.faults.preparations import Preparations
 from inlay_router.faults.presence import Presence
 from inlay_router.faults.quarantine import VERDICT
+from inlay_router.faults.retrying import pause
 from inlay_router.faults.seclusion import Seclusion
 from inlay_router.links.link import Link, LinkLost, LinkRefused
 from inlay_router.request import GenerationRequest
@@ -38,7 +39,6 @@ _logger = logging.getLogger(__name__)
 
 _NUM_REPAIRS_MAX = 3
 """Times that features may be gone when a sequence joins, without a token between."""
-_RETRY_SECONDS_MAX = 2.0
 
 
 class Generation:
@@ -58,8 +58,8 @@ class Generation:
         retry_seconds: float = 0.05,
         step_timeout: float = 120.0,
     ) -> None:
-        """`retry_seconds` is the first pause between attempts; it doubles up to 2 s. A replica that
-        takes longer than `step_timeout` seconds for a step counts as hung."""
+        """`retry_seconds` is the first pause between attempts, see `pause`. A replica that takes
+        longer than `step_timeout` seconds for a step counts as hung."""
         self._link = link
         self._limits = limits or BatchLimits()
         self._clock = clock
@@ -179,7 +179,7 @@ class Generation:
         """Try until the replica is there."""
         while True:
             if self._num_failures:
-                await self._pause(self._num_failures - 1)
+                await pause(self._retry_seconds, self._num_failures - 1)
             try:
                 facts = await connect(self._link, self._patience)
                 break
@@ -200,11 +200,6 @@ class Generation:
             self._deliver(delivery)
         self._presence.come()
         self._seclusion.ring()
-
-    async def _pause(self, num_failures: int) -> None:
-        await asyncio.sleep(
-            min(self._retry_seconds * 2 ** min(num_failures, 10), _RETRY_SECONDS_MAX)
-        )
 
     async def _send_steps(self) -> None:
         while True:

@@ -3,6 +3,7 @@
 from collections.abc import Collection
 
 from inlay_proto import generate_pb2 as pb
+from inlay_router.batching.batch_limits import BatchLimits
 from inlay_router.batching.sequence import Sequence
 
 PREFILL_SHARE = 1 / 2
@@ -68,6 +69,13 @@ class Pace:
         num_affordable = int(min(seconds / self._token_seconds, self._reach))
         return min(max(num_affordable, MIN_PREFILL_TOKENS), self.max_prefill_tokens)
 
+    def num_tokens_of_a_step(self, num_decoding: int) -> int:
+        """Prompt tokens that take as long as a step of so many decode rows; 0 if it is unknown."""
+        decode_seconds = self._decode_seconds.get(max(num_decoding, 1).bit_length())
+        if decode_seconds is None or self._token_seconds is None:
+            return 0
+        return int(decode_seconds / self._token_seconds)
+
     def note(self, *, num_decoding: int, num_prefill_tokens: int, seconds: float) -> None:
         """What a step took; 0 seconds say nothing."""
         if seconds <= 0:
@@ -106,8 +114,18 @@ class Unpaced:
         """All that a step may compute."""
         return self.max_prefill_tokens
 
+    def num_tokens_of_a_step(self, num_decoding: int) -> int:
+        """It is never known."""
+        return 0
+
     def note(self, *, num_decoding: int, num_prefill_tokens: int, seconds: float) -> None:
         """Nothing is learnt."""
+
+
+def pace_of(limits: BatchLimits, device: str) -> Pace | Unpaced:
+    """What sizes the prefill of steps on a device, named as torch names it."""
+    pace = Pace if limits.is_paced else Unpaced
+    return pace(limits.max_batch_prefill_tokens or default_prefill_tokens(device))
 
 
 def _mixed(known: float, news: float, weight: float) -> float:

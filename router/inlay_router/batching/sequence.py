@@ -1,7 +1,6 @@
 """One running generation as the router keeps it: all that is needed to run it on, or again."""
 
 from array import array
-from collections.abc import Sequence as Ids
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Self
@@ -16,7 +15,7 @@ class State(Enum):
     OUTSIDE = auto()
     """Not with the batcher: not added yet, or ended, cancelled or failed."""
     WAITING = auto()
-    """In the queue; it owns no block, and no shard knows it."""
+    """In the queue, or held back behind it; it owns no block, and no shard knows it."""
     RUNNING = auto()
     """On the shards, and takes part in steps."""
 
@@ -31,9 +30,10 @@ class Sequence:
         [num_computed, num_scheduled)  in steps that are in flight
         [num_scheduled, num_visible)   to be scheduled: one token in decode, many in prefill
 
-    where num_visible = len(token_ids) + num_pending: a token that a step in flight will choose can
-    be scheduled already, because the shard appends it by itself. Where a grammar forces tokens, a
-    row turns out longer than it was scheduled: all bounds move up by as much with its result.
+    where num_visible = len(token_ids) until all of these are scheduled, and num_scheduled + 1 from
+    then on: a token that a step in flight will choose can be scheduled already, because the shard
+    appends it by itself. Where a grammar forces tokens, a row turns out longer than it was
+    scheduled: all bounds move up by as much with its result.
     """
 
     request: GenerationRequest
@@ -51,7 +51,8 @@ class Sequence:
     arrival_step: int = 0
     """Steps that had been sent when it was added."""
     sequence_id: int = 0
-    """Its name on the shards, a new one each time that it joins; 0 while it is not running."""
+    """Its name on the shards, a new one each time that it joins, or is held back before it does; 0
+    while it has none."""
     block_ids: list[int] = field(default_factory=list)
     """Block i holds positions [i * block_size, (i + 1) * block_size)."""
     block_keys: list[bytes] = field(default_factory=list)
@@ -66,10 +67,13 @@ class Sequence:
     """Prompt tokens that did not have to be computed when it joined first."""
     num_computed: int = 0
     num_scheduled: int = 0
-    num_pending: int = 0
-    """Tokens that steps in flight will choose."""
+    is_decoding: bool = False
+    """Whether its rows are of one token, each of which chooses the token of the next."""
+    num_ready: int = 0
+    """Below so many scheduled tokens, decoding needs nothing but its turn: neither a block nor an
+    end. The batcher sets it."""
     num_reached: int = 0
-    """The most that `num_computed` ever was; unlike it, never set back."""
+    """The most that `num_computed` was when it was last looked at; unlike it, never set back."""
     num_deaths: int = 0
     """Times that the replica died in a step with this sequence since `num_reached` last grew."""
 
@@ -93,16 +97,19 @@ class Sequence:
     @property
     def num_unscheduled(self) -> int:
         """Tokens that the next row could compute; 0 once the last token of the answer is chosen."""
-        num_visible = len(self.token_ids) + self.num_pending
-        return num_visible - self.num_scheduled if num_visible < self.num_tokens_max else 0
+        if not self.is_decoding:
+            return len(self.token_ids) - self.num_scheduled
+        return 1 if self.num_scheduled + 1 < self.num_tokens_max else 0
 
     @property
-    def num_slots_wanted(self) -> int:
-        """Slots with which the next row can be as long as it may."""
-        num_tokens = self.num_scheduled + 1
-        if self.forcing is not None:
-            num_tokens += self.forcing.max_tokens + self.forcing.num_spare_slots
-        return min(num_tokens, self.num_tokens_max - 1)
+    def num_slots_ahead(self) -> int:
+        """Slots behind the next token that its row may come to need."""
+        return 0 if self.forcing is None else self.forcing.max_tokens + self.forcing.num_spare_slots
+
+    def begin_decoding(self, num_slots: int) -> None:
+        """Its next row, of one token, has a slot among `num_slots`."""
+        self.is_decoding = True
+        self.num_ready = min(num_slots - self.num_slots_ahead, self.num_tokens_max - 1)
 
     def join(self, sequence_id: int, num_cached_blocks: int, block_size: int) -> bool:
         """Run under this name, with the tokens of the first blocks computed already.
@@ -118,37 +125,33 @@ class Sequence:
             self.num_cached_tokens = min(self.num_computed, self.num_prompt_tokens)
         return is_first
 
-    def schedule(self, num_tokens: int) -> bool:
-        """Put tokens in a step that is about to be sent; returns whether the row chooses one."""
+    def schedule(self, num_tokens: int) -> None:
+        """Put tokens of its prompt in a step that is about to be sent."""
         self.num_scheduled += num_tokens
-        is_choosing = self.num_scheduled == len(self.token_ids) + self.num_pending
-        self.num_pending += is_choosing
-        return is_choosing
+        self.is_decoding = self.num_scheduled == len(self.token_ids)
 
-    def schedule_next(self) -> None:
-        """Put the only unscheduled token in a step, which chooses the one behind it."""
-        self.num_scheduled += 1
-        self.num_pending += 1
-
-    def confirm(self, num_tokens: int, *, is_choosing: bool) -> None:
+    def confirm(self, num_tokens: int) -> None:
         """The result of a step with `num_tokens` of this sequence is back."""
         self.num_computed += num_tokens
-        self.num_pending -= is_choosing
+        self.note_reach()
+
+    def note_reach(self) -> None:
+        """Count what was never computed before as progress."""
         if self.num_computed > self.num_reached:
             self.num_reached = self.num_computed
             self.num_deaths = 0
 
-    def take(self, token_ids: Ids[int], num_forced: int) -> None:
-        """Tokens that a confirmed step chose; its row computed the first `num_forced` of them,
-        too."""
-        self.token_ids.extend(token_ids)
+    def lengthen(self, num_forced: int) -> None:
+        """A row that was confirmed computed so many more tokens, which its result brings."""
         self.num_computed += num_forced
         self.num_scheduled += num_forced
 
     def withdraw(self) -> list[int]:
         """Forget all that the shards hold of it; returns the blocks that it owned."""
+        self.note_reach()
         block_ids, self.block_ids = self.block_ids, []
-        self.sequence_id = self.num_computed = self.num_scheduled = self.num_pending = 0
+        self.sequence_id = self.num_computed = self.num_scheduled = self.num_ready = 0
+        self.is_decoding = False
         self.block_keys, self.num_published = [], 0
         self.state = State.OUTSIDE
         return block_ids

@@ -1,9 +1,8 @@
 """One stream of steps: packs drafts into messages, and remembers what is in flight."""
 
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from itertools import chain, repeat
 
 from inlay_proto import generate_pb2 as pb
 from inlay_router.batching.sequence import Sequence
@@ -19,6 +18,8 @@ class Draft:
     """Who computes its one unscheduled token."""
     chunks: list[tuple[Sequence, int]] = field(default_factory=list)
     """Who computes how many tokens of its prompt, or of what it had when it joined."""
+    preempted: list[Sequence] = field(default_factory=list)
+    """Who gave its blocks to another, and is to wait again; the first gave way first."""
     num_prefill_tokens_left: int = 0
     """What is left of the step's budget for `chunks`; the batcher sets it."""
 
@@ -29,19 +30,41 @@ class Flight:
 
     step_id: int
     decoding: list[Sequence]
-    chunks: list[tuple[Sequence, int, bool]]
-    """(sequence, tokens to compute, whether it chooses a token)."""
+    chunks: list[tuple[Sequence, int]]
+    """(sequence, tokens to compute)."""
     row_ids: list[int]
     """Names of the sequences at that time, in the order of the rows."""
 
     @property
     def num_prefill_tokens(self) -> int:
         """Tokens of all chunks."""
-        return sum(num_tokens for _, num_tokens, _ in self.chunks)
+        return sum(num_tokens for _, num_tokens in self.chunks)
 
     def sequences(self) -> list[Sequence]:
         """Whose rows these are, in their order."""
-        return self.decoding + [sequence for sequence, _, _ in self.chunks]
+        return self.decoding + [sequence for sequence, _ in self.chunks]
+
+    def confirm(self, failures: Iterable[pb.RowFailure], block_size: int) -> list[Sequence]:
+        """Its rows are computed, but for failed ones; sequences that left are not touched.
+
+        Returns those that may have filled a block.
+        """
+        failed_ids = {failure.sequence_id for failure in failures}
+        filling = []
+        for sequence, sequence_id in zip(self.decoding, self.row_ids, strict=False):
+            if sequence.sequence_id != sequence_id or sequence_id in failed_ids:
+                continue
+            sequence.num_computed += 1
+            if not sequence.num_computed % block_size:
+                filling.append(sequence)
+            if sequence.num_deaths:  # otherwise it is enough to do so when it is withdrawn
+                sequence.note_reach()
+        chunk_ids = self.row_ids[len(self.decoding) :]
+        for (sequence, num_tokens), sequence_id in zip(self.chunks, chunk_ids, strict=True):
+            if sequence.sequence_id == sequence_id and sequence_id not in failed_ids:
+                sequence.confirm(num_tokens)
+                filling.append(sequence)
+        return filling
 
 
 class StepStream:
@@ -50,7 +73,8 @@ class StepStream:
     def __init__(self) -> None:
         self._in_flight: deque[Flight] = deque()  # the oldest first
         self._leaving_ids: list[int] = []
-        self._row_ids: list[int] = []  # of the last step
+        self._rows: list[Sequence] = []  # of the last step
+        self._row_ids: list[int] = []  # their names
         self._step_id = 0
 
     @property
@@ -79,40 +103,36 @@ class StepStream:
         self._leaving_ids = []
         self._name_rows(step, draft)
         for sequence in draft.decoding:
-            sequence.schedule_next()
-        chunks = [(sequence, count, sequence.schedule(count)) for sequence, count in draft.chunks]
-        flight = Flight(
-            step_id=self._step_id,
-            decoding=draft.decoding,
-            chunks=chunks,
-            row_ids=self._row_ids,
+            sequence.num_scheduled += 1
+        for sequence, num_tokens in draft.chunks:
+            sequence.schedule(num_tokens)
+        self._in_flight.append(
+            Flight(
+                step_id=self._step_id,
+                decoding=draft.decoding,
+                chunks=draft.chunks,
+                row_ids=self._row_ids,
+            )
         )
-        self._in_flight.append(flight)
         return step
 
     def _name_rows(self, step: pb.Step, draft: Draft) -> None:
-        """Fill `rows`, unless the shard can repeat those of the step before."""
-        row_ids = [sequence.sequence_id for sequence in draft.decoding]
-        if not draft.chunks and row_ids == self._row_ids:
+        """Fill `rows`, unless the shard can repeat those of the step before.
+
+        Who joined again since, under another name, comes with a chunk.
+        """
+        if not draft.chunks and draft.decoding == self._rows:
             return
-        row_ids += [sequence.sequence_id for sequence, _ in draft.chunks]
-        self._row_ids = row_ids
-        step.rows.sequence_ids.extend(row_ids)
+        self._rows = draft.decoding + [sequence for sequence, _ in draft.chunks]
+        self._row_ids = [sequence.sequence_id for sequence in self._rows]
+        step.rows.sequence_ids.extend(self._row_ids)
         step.rows.num_tokens.extend([1] * len(draft.decoding))
         step.rows.num_tokens.extend([num_tokens for _, num_tokens in draft.chunks])
 
-    def confirm(self, result: pb.StepResult, failed_ids: Collection[int]) -> Flight:
-        """The oldest step in flight, which is done: its rows are computed, but for failed ones.
-
-        Sequences that left meanwhile are not touched.
-        """
+    def land(self, step_id: int) -> Flight:
+        """The oldest step in flight, which must be this one, is done."""
         flight = self._in_flight.popleft()
-        assert result.step_id == flight.step_id, f"result {result.step_id} for {self!r}"
-        counts = chain(repeat((1, True), len(flight.decoding)), (row[1:] for row in flight.chunks))
-        rows = zip(flight.sequences(), flight.row_ids, counts, strict=True)
-        for sequence, sequence_id, (num_tokens, is_choosing) in rows:
-            if sequence.sequence_id == sequence_id and sequence_id not in failed_ids:
-                sequence.confirm(num_tokens, is_choosing=is_choosing)
+        assert step_id == flight.step_id, f"result {step_id} for {self!r}"
         return flight
 
     def __repr__(self) -> str:

@@ -144,6 +144,7 @@ class ChatBody(Struct, frozen=True, forbid_unknown_fields=True):
     """Whether the answer continues the last message; by default if an assistant wrote that."""
     top_k: int | None = None
     typical_p: float | None = None
+    min_p: float | None = None
     repetition_penalty: float | None = None
     watermark: bool | None = None
     max_time: float | None = None

@@ -14,18 +14,20 @@ def valid_controls(body: ChatBody, limits: Limits) -> ValidParameters:
     OpenAI samples unless the temperature is 0, and a `top_p` of 1 keeps every token.
     """
     is_greedy = body.temperature == 0
+    budget_name, max_tokens = _budget(body)
     parameters = validate_parameters(
         GenerateParameters(
             temperature=None if is_greedy else body.temperature,
             top_p=None if body.top_p == 1 else body.top_p,
             top_k=body.top_k,
             typical_p=body.typical_p,
+            min_p=body.min_p,
             do_sample=not is_greedy,
             repetition_penalty=body.repetition_penalty,
             frequency_penalty=body.frequency_penalty,
             presence_penalty=body.presence_penalty,
             logit_bias=body.logit_bias,
-            max_new_tokens=_max_tokens(body),
+            max_new_tokens=max_tokens,
             stop=[body.stop] if isinstance(body.stop, str) else body.stop,
             watermark=body.watermark,
             seed=body.seed,
@@ -33,23 +35,18 @@ def valid_controls(body: ChatBody, limits: Limits) -> ValidParameters:
             grammar=asked_grammar(body),
         ),
         limits,
+        budget_name=budget_name,
     )
     if is_greedy:
         parameters.sampling.do_sample = False  # whatever top_p and its like say
     return parameters
 
 
-def _max_tokens(body: ChatBody) -> int | None:
-    given = {
-        "max_completion_tokens": body.max_completion_tokens,
-        "max_tokens": body.max_tokens,
-    }
-    for name, value in given.items():
-        if value is not None:
-            if value <= 0:
-                raise ValidationError(f"`{name}` must be strictly positive. Given: {value}")
-            return value
-    return None
+def _budget(body: ChatBody) -> tuple[str, int | None]:
+    """The length of the answer, by the name that the client gave it."""
+    if body.max_completion_tokens is None and body.max_tokens is not None:
+        return "max_tokens", body.max_tokens
+    return "max_completion_tokens", body.max_completion_tokens
 
 
 def _top_logprobs(body: ChatBody, limits: Limits) -> int | None:

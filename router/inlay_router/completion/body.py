@@ -37,6 +37,7 @@ class CompletionBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     repetition_penalty: float | None = None
     top_k: int | None = None
     typical_p: float | None = None
+    min_p: float | None = None
     truncate: int | None = None
     watermark: bool | None = None
     return_full_text: bool | None = None

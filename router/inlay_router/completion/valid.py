@@ -81,6 +81,7 @@ def _parameters(body: CompletionBody, limits: Limits, *, wants_prefill: bool) ->
             top_p=None if body.top_p == 1 else body.top_p,
             top_k=body.top_k,
             typical_p=body.typical_p,
+            min_p=body.min_p,
             do_sample=not is_greedy if body.do_sample is None else body.do_sample,
             repetition_penalty=body.repetition_penalty,
             frequency_penalty=body.frequency_penalty,
@@ -97,6 +98,7 @@ def _parameters(body: CompletionBody, limits: Limits, *, wants_prefill: bool) ->
             grammar=asked_grammar(body, body.grammar),
         ),
         limits,
+        budget_name="max_tokens",
     )
     if is_greedy:
         parameters.sampling.do_sample = False  # whatever top_p and its like say

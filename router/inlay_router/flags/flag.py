@@ -1,10 +1,11 @@
 """What a flag of the router is."""
 
-from argparse import ArgumentTypeError
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any
+
+from inlay_router.flags import numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,15 +17,11 @@ class Kind:
     """What help calls it."""
 
 
-def _seconds(text: str) -> float:
-    if not (number := float(text)) > 0:
-        raise ArgumentTypeError(f"must be more than 0. Given: {text}")
-    return number
-
-
-NUMBER = Kind(int, "N")
-SECONDS = Kind(_seconds, "S")
-PATIENCE = Kind(float, "S")
+NUMBER = Kind(numbers.positive, "N")
+COUNT = Kind(numbers.count, "N")
+"""A number, of which none is a choice too."""
+SECONDS = Kind(numbers.seconds, "S")
+PATIENCE = Kind(numbers.patience, "S")
 """Seconds, of which none is a choice too."""
 FILE = Kind(Path, "FILE")
 

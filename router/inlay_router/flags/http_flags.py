@@ -1,12 +1,13 @@
 """The flags that say where the server listens, and what it tells about itself."""
 
-from inlay_router.flags.flag import PATIENCE, Flag, Group, Switch, text
+from inlay_router.flags import numbers
+from inlay_router.flags.flag import PATIENCE, Flag, Group, Kind, Switch, text
 
 HTTP = Group(
     "HTTP",
     (
         Flag("host", "address to listen on", text("HOST"), aliases=("hostname",)),
-        Flag("port", "port to listen on; 0 takes a free one"),
+        Flag("port", "port to listen on; 0 takes a free one", Kind(numbers.port, "N")),
         Flag("max-connections", "connections of clients at a time; above it 429"),
         Flag("payload-limit", "bytes of a request body"),
         Flag(

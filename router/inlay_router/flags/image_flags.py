@@ -1,14 +1,27 @@
 """The flags that say which images are taken, and from where."""
 
+from argparse import ArgumentTypeError
 from ipaddress import ip_network
 from pathlib import Path
 
-from inlay_router.flags.flag import PATIENCE, Flag, Group, Kind, Switch, text
+from inlay_router.flags.flag import COUNT, PATIENCE, Flag, Group, Kind, Switch, text
+from inlay_router.images.addresses import Network
+
+
+def network(text: str) -> Network:
+    """A network in CIDR notation."""
+    try:
+        return ip_network(text)
+    except ValueError:
+        raise ArgumentTypeError(
+            f"must be a network such as 10.1.0.0/16, without bits behind its prefix. Given: {text}"
+        ) from None
+
 
 IMAGES = Group(
     "images",
     (
-        Flag("max-images", "images in one prompt"),
+        Flag("max-images", "images in one prompt", COUNT),
         Flag("max-image-bytes", "bytes of one encoded image", aliases=("max-image-fetch-size",)),
         Flag("max-image-pixels", "width x height of one image"),
         Flag("max-total-image-bytes", "bytes of all encoded images of one prompt together"),
@@ -24,7 +37,7 @@ IMAGES = Group(
         Flag(
             "allowed-image-networks",
             "private network that images may come from, such as 10.1.0.0/16",
-            Kind(ip_network, "NETWORK"),
+            Kind(network, "NETWORK"),
             absent="none",
             is_repeatable=True,
         ),

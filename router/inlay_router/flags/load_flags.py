@@ -1,6 +1,6 @@
 """The flags that say how much is taken on, and how long it may take."""
 
-from inlay_router.flags.flag import PATIENCE, SECONDS, Flag, Group, Switch
+from inlay_router.flags.flag import COUNT, PATIENCE, SECONDS, Flag, Group, Switch
 
 REQUESTS = Group(
     "limits of a request",
@@ -27,8 +27,8 @@ REQUESTS = Group(
         Flag("max-input-tokens", "longest prompt, in tokens", aliases=("max-input-length",)),
         Flag("max-total-tokens", "longest prompt and answer together, in tokens"),
         Flag("max-best-of", "largest best_of, and n"),
-        Flag("max-stop-sequences", "most strings in stop"),
-        Flag("max-top-n-tokens", "largest top_n_tokens, and logprobs"),
+        Flag("max-stop-sequences", "most strings in stop", COUNT),
+        Flag("max-top-n-tokens", "largest top_n_tokens, and logprobs", COUNT),
         Flag("max-client-batch-size", "prompts in one call of /v1/completions"),
     ),
     (

@@ -1,28 +1,12 @@
 """Opens connections to addresses that were checked, and to no others."""
 
-import asyncio
-import socket
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import TypeAlias
+from collections.abc import Iterable, Sequence
 
 import httpcore
 
 from inlay_router.images.addresses import Network, is_allowed
 from inlay_router.images.image_urls import FetchError
-
-Resolve: TypeAlias = Callable[[str, int], Awaitable[list[str]]]
-"""The addresses of a name or an IP literal in any spelling, for a port; none when there is no such
-host."""
-
-
-async def resolve(host: str, port: int) -> list[str]:
-    """What the system's resolver says; a Resolve."""
-    loop = asyncio.get_running_loop()
-    try:
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
-        return []
-    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+from inlay_router.images.lookups import Lookups, Resolve
 
 
 class CheckedBackend(httpcore.AsyncNetworkBackend):
@@ -34,13 +18,14 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
         *,
         has_private_addresses: bool = False,
         allowed_networks: Sequence[Network] = (),
-        resolve: Resolve = resolve,
+        resolve: Resolve | None = None,
     ) -> None:
-        """`inner` opens the connections; `has_private_addresses` switches the check off."""
+        """`inner` opens the connections; `has_private_addresses` switches the check off; `resolve`
+        finds addresses, by default as the system does."""
         self._inner = inner
         self._has_private_addresses = has_private_addresses
         self._allowed_networks = allowed_networks
-        self._resolve = resolve
+        self._resolve = resolve or Lookups()
 
     def _may_connect(self, address: str) -> bool:
         return self._has_private_addresses or is_allowed(address, self._allowed_networks)

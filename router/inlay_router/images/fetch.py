@@ -2,7 +2,6 @@
 
 import asyncio
 import ssl
-from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,10 +11,13 @@ from typing import Self
 
 import httpcore
 
+from inlay_router.doors.clients import current_client
 from inlay_router.images.addresses import Network
-from inlay_router.images.checked_backend import CheckedBackend, Resolve, resolve
+from inlay_router.images.checked_backend import CheckedBackend
 from inlay_router.images.image_urls import FetchError, host_of, parse, redirected
 from inlay_router.images.inspection import ImageBudget, ImageLimits, check_size
+from inlay_router.images.lookups import Resolve
+from inlay_router.images.places import Places
 from inlay_router.version import VERSION
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -34,8 +36,10 @@ class FetchLimits:
     timeout: float = 5.0
     """Seconds for everything: waiting for a place, names, redirects, and the last byte."""
     max_redirects: int = 5
-    max_concurrent: int = 16
+    max_concurrent: int = 32
     """Fetches at a time over all requests."""
+    max_concurrent_per_client: int = 16
+    """Fetches at a time for one client: one that names slow hosts leaves places for others."""
     max_concurrent_per_host: int = 4
     """Fetches at a time from one host, so that a slow one does not take every place."""
     allowed_hosts: tuple[str, ...] = ()
@@ -61,13 +65,16 @@ class Fetcher:
         limits: FetchLimits,
         backend: httpcore.AsyncNetworkBackend | None = None,
         ssl_context: ssl.SSLContext | None = None,
-        resolve: Resolve = resolve,
+        resolve: Resolve | None = None,
     ) -> None:
         """`backend` opens the connections, to addresses that were checked; `ssl_context` says whom
-        `https` trusts, by default the roots that come with `certifi`; `resolve` finds addresses."""
+        `https` trusts, by default the roots that come with `certifi`; `resolve` finds addresses, by
+        default as the system does."""
         self._limits = limits
         self._places = asyncio.Semaphore(limits.max_concurrent)
-        self._hosts = HostPlaces(limits.max_concurrent_per_host)
+        self._hosts = Places(limits.max_concurrent_per_host)
+        self._own_hosts = Places(limits.max_concurrent_per_host)
+        self._clients = Places(limits.max_concurrent_per_client)
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=ssl_context or _ssl_context(),
             max_connections=limits.max_concurrent,
@@ -113,13 +120,25 @@ class Fetcher:
             host = host_of(target)
             if not _is_allowed_host(host, self._limits.allowed_hosts):
                 raise FetchError("its host is not one of those that this server allows")
-            # First the host's place: who waits for a slow host takes no place from others.
-            async with self._hosts.place(host), self._places:
+            async with self._place(host):
                 answer = await self._get(target, budget)
             if isinstance(answer, bytes):
                 return answer
             url = redirected(url, answer)
         raise FetchError(f"more than {self._limits.max_redirects} redirects")
+
+    @asynccontextmanager
+    async def _place(self, host: str) -> AsyncIterator[None]:
+        """Wait for a place, and hold it. Who waits for a slow host takes no place from other
+        fetches of the same client, and a client that waits with many takes none from others."""
+        client_id = current_client.get()
+        async with (
+            self._own_hosts.place(f"{client_id} {host}"),
+            self._clients.place(client_id),
+            self._hosts.place(host),
+            self._places,
+        ):
+            yield
 
     async def _get(self, url: httpcore.URL, budget: ImageBudget) -> bytes | str:
         """The body, or where the server says that it is."""
@@ -140,31 +159,6 @@ class Fetcher:
             check_size(len(body), self._limits.image)
             budget.spend_bytes(len(part))
         return bytes(body)
-
-
-class HostPlaces:
-    """So many places a host; a host that nobody asks for is forgotten."""
-
-    def __init__(self, num_places: int) -> None:
-        self._num_places = num_places
-        self._places: dict[str, asyncio.Semaphore] = {}
-        self._num_users: Counter[str] = Counter()
-
-    def __repr__(self) -> str:
-        return f"HostPlaces({dict(self._num_users)})"
-
-    @asynccontextmanager
-    async def place(self, host: str) -> AsyncIterator[None]:
-        """Wait for a place of this host, and hold it."""
-        places = self._places.setdefault(host, asyncio.Semaphore(self._num_places))
-        self._num_users[host] += 1
-        try:
-            async with places:
-                yield
-        finally:
-            self._num_users[host] -= 1
-            if not self._num_users[host]:
-                del self._num_users[host], self._places[host]
 
 
 def _is_allowed_host(host: str, allowed_hosts: Sequence[str]) -> bool:

@@ -1,10 +1,23 @@
 """Reads the format and the size of an image from its header."""
 
-from io import BytesIO
+import struct
+from collections.abc import Callable
+from typing import TypeAlias
 
 from inlay_router.errors import ValidationError
+from inlay_router.images.headers import bmp, gif, jpeg, png, tiff, webp
+from inlay_router.images.headers.damage import Damaged, TooManyParts
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+
+_Reader: TypeAlias = Callable[[bytes], tuple[int, int]]
+_READERS: tuple[tuple[bytes | tuple[bytes, ...], _Reader], ...] = (
+    (png.SIGNATURE, png.size),
+    (jpeg.SIGNATURE, jpeg.size),
+    (gif.SIGNATURES, gif.size),
+    (bmp.SIGNATURE, bmp.size),
+    (tiff.SIGNATURES, tiff.size),
+)
 
 _NAMES = {
     "AVIF": (b"ftypavif", b"ftypavis"),
@@ -23,52 +36,32 @@ _NAMES = {
 def read_size(data: bytes) -> tuple[int, int]:
     """Width and height in pixels, each at least 1. Of several frames the first counts.
 
-    Raises ValidationError, in words of our own: those of an image library may tell of its memory.
+    Not by an image library: those read all that stands in front of the pixels, and a file of a
+    few megabytes can keep them busy for half a minute. Raises ValidationError.
     """
-    # Here, so that a router without images never loads it.
-    from PIL import Image, UnidentifiedImageError
-
-    # Our own limit takes the place of Pillow's, which warns first and refuses at twice the size.
-    Image.MAX_IMAGE_PIXELS = None
-    width, height = _size_of_webp(data)
-    try:
-        if not width:
-            with Image.open(BytesIO(data), formats=FORMATS) as image:
-                width, height = image.size
-    except UnidentifiedImageError:
+    reader = _reader_of(data)
+    if reader is None:
         raise ValidationError(
             f"invalid image: not one of {', '.join(FORMATS)}{_named(data)} ({len(data)} bytes)"
-        ) from None
-    except Exception:
-        # Pillow's readers raise whatever their parsing meets: OSError, SyntaxError, ValueError,
-        # struct.error, EOFError, OverflowError and more.
+        )
+    try:
+        width, height = reader(data)
+    except TooManyParts as fault:
+        raise ValidationError(f"invalid image: {fault}") from None
+    except (Damaged, struct.error, IndexError, OverflowError):
         raise ValidationError("invalid image: it is damaged") from None
     if width < 1 or height < 1:
-        raise ValidationError(f"invalid image: {width}x{height} has no pixels")
+        raise ValidationError("invalid image: it has no pixels")
     return width, height
 
 
-def _size_of_webp(data: bytes) -> tuple[int, int]:
-    """Of a WebP file, (0, 0) of others. Pillow would set the whole canvas up to find it out.
-
-    The first chunk is VP8X (a canvas), VP8L (one bit stream) or VP8 (a key frame), as in
-    RFC 9649.
-    """
-    if data[:4] != b"RIFF" or data[8:12] != b"WEBP" or len(data) < 30:
-        return 0, 0
-    kind = data[12:16]
-    if kind == b"VP8X":
-        return _number(data[24:27]) + 1, _number(data[27:30]) + 1
-    if kind == b"VP8L":
-        bits = _number(data[21:25])
-        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
-    if kind == b"VP8 ":
-        return _number(data[26:28]) & 0x3FFF, _number(data[28:30]) & 0x3FFF
-    return 0, 0
-
-
-def _number(data: bytes) -> int:
-    return int.from_bytes(data, "little")
+def _reader_of(data: bytes) -> _Reader | None:
+    if webp.is_webp(data):
+        return webp.size
+    for beginnings, reader in _READERS:
+        if data.startswith(beginnings):
+            return reader
+    return None
 
 
 def _named(data: bytes) -> str:

@@ -116,5 +116,3 @@ def _check_pixels(width: int, height: int, limits: ImageLimits) -> None:
         raise ValidationError(
             f"invalid image: {width}x{height} exceeds the maximum of {limits.max_pixels} pixels"
         )
-    if width < 1 or height < 1:
-        raise ValidationError(f"invalid image: {width}x{height} has no pixels")

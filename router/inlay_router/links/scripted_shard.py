@@ -9,7 +9,6 @@ from tokenizers import AddedToken, decoders, models, pre_tokenizers
 from tokenizers import Tokenizer as FastTokenizer
 
 from inlay_proto import generate_pb2 as pb
-from inlay_router.links.link import LinkLost
 
 Choose: TypeAlias = Callable[[list[int], int], int]
 """(tokens of prompt and answer as read from the KV blocks, how many are the prompt) -> next token.
@@ -293,14 +292,3 @@ class ScriptedShard:
     ) -> None:
         self._held.pop(sequence_id, None)
         result.failures.add(sequence_id=sequence_id, kind=kind, message=message)
-
-
-def dying(when: Callable[[list[int]], bool], choose: Choose) -> Choose:
-    """`choose`, but the shard dies when it reads a context for which `when` holds."""
-
-    def choose_or_die(token_ids: list[int], num_prompt_tokens: int) -> int:
-        if when(token_ids):
-            raise LinkLost("the shard died in a step")
-        return choose(token_ids, num_prompt_tokens)
-
-    return choose_or_die

@@ -8,7 +8,7 @@ def snapshot(batcher: Batcher, *, num_reconnects: int) -> Stats:
     """The state of a batcher."""
     counters, pool = batcher.counters, batcher.pool
     return Stats(
-        num_waiting=batcher.num_waiting,
+        num_waiting=batcher.num_waiting + batcher.num_following,
         num_running=len(batcher.running),
         num_blocks=pool.num_blocks,
         num_blocks_used=pool.num_used,

@@ -26,7 +26,7 @@ class Stats:
     """A snapshot; the counters from `num_steps` on never fall."""
 
     num_waiting: int
-    """Sequences in the queue."""
+    """Sequences in the queue, or behind it until what they begin with is computed."""
     num_running: int
     """Sequences that take part in steps."""
     num_blocks: int

@@ -80,7 +80,7 @@ class StepMetrics:
         method.success.inc()
         method.forward.observe(timings.forward / _NANOSECONDS)
         method.decode.observe(choosing / _NANOSECONDS)
-        method.inference.observe((timings.encode + timings.forward + choosing) / _NANOSECONDS)
+        method.inference.observe((timings.forward + choosing) / _NANOSECONDS)
 
     def lost(self) -> None:
         """What is in flight will not come back."""

@@ -16,7 +16,6 @@ BOUNDS: Final = tuple(round(0.00001 * 1.5**power, 7) for power in range(36))
 
 _PARTS: Final = {
     "schedule": "Deciding what a step computes, and taking it in",
-    "encode": "Embedding images",
     "transfer": "Laying the batch out and moving it to the device",
     "forward": "The model",
     "mask": "Waiting for grammar masks behind the model",
@@ -24,7 +23,11 @@ _PARTS: Final = {
     "deliver": "Judging what was chosen, settling it and handing it to the streams",
 }
 """Parts of a step in order, and what they are."""
-_FILL: Final = "Filling grammar masks beside the model, of which a step waits for `mask`"
+_BESIDE: Final = {
+    "fill": "Filling grammar masks beside the model, of which a step waits for `mask`",
+    "encode": "Embedding images beside the steps, from one result to the next",
+}
+"""What shards do meanwhile on other threads, and what it is."""
 
 Seconds: TypeAlias = float
 
@@ -60,7 +63,7 @@ class StepTimes(Collector):
     def __init__(self) -> None:
         self._parts = {part: _Histogram() for part in _PARTS}
         self._steps = _Histogram()
-        self._fill = _Histogram()
+        self._beside = {name: _Histogram() for name in _BESIDE}
         self._scheduling: deque[Seconds] = deque()  # of steps in flight, the oldest first
 
     def reset(self) -> None:
@@ -85,11 +88,13 @@ class StepTimes(Collector):
             whole += seconds
             histogram.observe(seconds)
         self._steps.observe(whole)
-        self._fill.observe(timings.fill * 1e-9)
+        for name, histogram in self._beside.items():
+            histogram.observe(getattr(timings, name) * 1e-9)
 
     def collect(self) -> Iterator[HistogramMetricFamily]:
         """What the metrics page shows."""
         yield self._steps.family("inlay_step_duration", "All parts of a step, in seconds")
         for part, histogram in self._parts.items():
             yield histogram.family(f"inlay_step_{part}_duration", f"{_PARTS[part]}, in seconds")
-        yield self._fill.family("inlay_step_fill_duration", f"{_FILL}, in seconds")
+        for name, histogram in self._beside.items():
+            yield histogram.family(f"inlay_step_{name}_duration", f"{_BESIDE[name]}, in seconds")

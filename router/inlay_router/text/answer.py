@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
 from collections.abc import Sequence as Several
+from itertools import repeat
 from typing import Self, TypeAlias, cast
 
 from inlay_proto import generate_pb2 as pb
@@ -49,9 +50,11 @@ class Answer:
         self._tokenizer = tokenizer
         self._clock = clock
         self._push = detokenizer(tokenizer, request.prompt.token_ids).push
+        self._special_ids = tokenizer.special_ids
         self._stops = StopMatcher(request.stop) if request.stop else None
-        self._texts: list[str] = []
-        self._num_tokens = 0
+        self._stop_token_ids = request.stop_token_ids
+        self._reason: FinishReason | None = None  # set once a stop sequence is there
+        self._texts: list[str] = []  # one for each token
         self._prompt_logprobs = _no_logprobs(request)
         self._prompt_tops: list[tuple[TopToken, ...]] = [()] * len(self._prompt_logprobs)
         self._submitted_at = clock()
@@ -77,18 +80,16 @@ class Answer:
         if self._is_over:
             return
         self.num_repairs = 0
-        if (news := delivery.prompt_logprobs) is not None:
-            self._note_prompt(news)
-        tops = self._top_tokens(delivery.top_tokens)
-        for place, token_id in enumerate(delivery.token_ids):
-            logits = b"" if place else delivery.logits
-            self._add(token_id, delivery.logprobs[place], tops[place] if tops else (), logits)
-            if self._is_over:
-                break
-        if delivery.ending is not None and not self._is_over:
-            self._finish(_REASONS[delivery.ending])
-        if self._is_over or not self._wakes_at_end:
-            self._wake()
+        if delivery.prompt_logprobs is not None:
+            self._note_prompt(delivery.prompt_logprobs)
+        items = self._tokens(delivery)
+        reason = self._reason
+        if reason is None and delivery.ending is not None:
+            reason = _REASONS[delivery.ending]
+        if reason is not None:
+            self._is_over = True
+            items.append(self._finish(reason))
+        self._hand_over(items)
 
     def fail(self, error: RouterError) -> None:
         """End the answer with an error, which the reader gets behind the tokens so far."""
@@ -133,45 +134,52 @@ class Answer:
         *tokens, finish = self._unread
         return cast(tuple[Token, ...], tuple(tokens)), cast(Finish, finish)
 
+    def _hand_over(self, items: list[Token | Finish]) -> None:
+        """To the deputy of a reader who waits, and so has read all before; or else to the reader.
+
+        Who is awake already, or wants nothing before the end, is not overtaken.
+        """
+        is_awake = self._reader is None or self._reader.done()
+        if is_awake or self._is_over or not items or self.deputy is None or not self.deputy(items):
+            self._unread.extend(items)
+            self._wake()
+
     def _wake(self) -> None:
-        """Once there is something to read: for the deputy, or else for the reader."""
-        if self._reader is None or self._reader.done() or not (self._unread or self._is_over):
-            return
-        if self.deputy is not None and not self._is_over and self.deputy(list(self._unread)):
-            self._unread.clear()
-        else:
+        """Once there is something to read."""
+        is_due = self._is_over or (self._unread and not self._wakes_at_end)
+        if is_due and self._reader is not None and not self._reader.done():
             self._reader.set_result(None)
 
-    def _add(
-        self, token_id: int, logprob: float, top_tokens: tuple[TopToken, ...], logits: bytes
-    ) -> None:
-        is_special = self._tokenizer.is_special(token_id)
-        num_kept = None
-        if is_special:
-            text = self._tokenizer.text(token_id)
-        else:
-            text = self._push(token_id)
-            if self._stops is not None and (num_kept := self._stops.feed(text)) is not None:
-                text = text[:num_kept]
-            self._texts.append(text)
-        self._num_tokens += 1
-        self._unread.append(
-            Token(
-                token_id=token_id,
-                text=text,
-                logprob=logprob,
-                is_special=is_special,
-                top_tokens=top_tokens,
-                logits=logits,
-            )
-        )
-        if num_kept is not None or token_id in self._request.stop_token_ids:
-            self._finish(FinishReason.STOP_SEQUENCE)
+    def _tokens(self, delivery: Delivery) -> list[Token | Finish]:
+        """What is new, up to a stop sequence: then `_reason` is set."""
+        token_ids, logits = delivery.token_ids, delivery.logits
+        tops: Iterable[tuple[TopToken, ...]] = repeat((), len(token_ids))
+        if delivery.top_tokens is not None:
+            tops = self._top_tokens(delivery.top_tokens)
+        items: list[Token | Finish] = []
+        for token_id, logprob, top_tokens in zip(token_ids, delivery.logprobs, tops, strict=True):
+            is_special = token_id in self._special_ids
+            text = self._tokenizer.text(token_id) if is_special else self._push(token_id)
+            if self._stops is not None and not is_special:
+                text = self._cut(text, self._stops)
+            self._texts.append("" if is_special else text)
+            items.append(Token(token_id, text, logprob, is_special, top_tokens, logits))
+            if token_id in self._stop_token_ids:
+                self._reason = FinishReason.STOP_SEQUENCE
+            if self._reason is not None:
+                break
+            logits = b""
+        return items
 
-    def _top_tokens(self, message: pb.TopTokens | None) -> list[tuple[TopToken, ...]]:
-        """The likeliest tokens at each position; nothing when none were asked for."""
-        if message is None:
-            return []
+    def _cut(self, text: str, stops: StopMatcher) -> str:
+        num_kept = stops.feed(text)
+        if num_kept is None:
+            return text
+        self._reason = FinishReason.STOP_SEQUENCE
+        return text[:num_kept]
+
+    def _top_tokens(self, message: pb.TopTokens) -> list[tuple[TopToken, ...]]:
+        """The likeliest tokens at each position."""
         return self._tops(message.token_ids, message.logprobs, self._request.top_n_tokens)
 
     def _note_prompt(self, news: pb.PromptLogprobs) -> None:
@@ -198,22 +206,19 @@ class Answer:
             is_special=self._tokenizer.is_special(token_id),
         )
 
-    def _finish(self, reason: FinishReason) -> None:
+    def _finish(self, reason: FinishReason) -> Finish:
         now = self._clock()
         started_at = now if self._started_at is None else self._started_at
-        self._is_over = True
-        self._unread.append(
-            Finish(
-                reason=reason,
-                generated_text="".join(self._texts),
-                num_generated_tokens=self._num_tokens,
-                prompt_logprobs=tuple(self._prompt_logprobs),
-                prompt_top_tokens=tuple(self._prompt_tops),
-                num_cached_tokens=self.sequence.num_cached_tokens,
-                is_shortened=self.sequence.has_shortened,
-                queue_seconds=started_at - self._submitted_at,
-                inference_seconds=now - started_at,
-            )
+        return Finish(
+            reason=reason,
+            generated_text="".join(self._texts),
+            num_generated_tokens=len(self._texts),
+            prompt_logprobs=tuple(self._prompt_logprobs),
+            prompt_top_tokens=tuple(self._prompt_tops),
+            num_cached_tokens=self.sequence.num_cached_tokens,
+            is_shortened=self.sequence.has_shortened,
+            queue_seconds=started_at - self._submitted_at,
+            inference_seconds=now - started_at,
         )
 
 

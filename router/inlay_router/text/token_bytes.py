@@ -11,17 +11,18 @@ Piece: TypeAlias = str | bytes
 Rule: TypeAlias = Callable[[Piece], Piece]
 
 
-class TokenBytes:
-    """Pieces of tokens by id, made when first asked for. An id out of the vocabulary is empty.
+class TokenBytes(dict[int, Piece]):
+    """What each token adds, by id, made when first asked for; a dict, as each token of each answer
+    is looked up. An id out of the vocabulary is empty.
 
     It describes tokens in the middle of a text: decoders that drop a space at the very beginning
     of a text keep it here, because an answer continues its prompt.
     """
 
     def __init__(self, fast: tokenizers.Tokenizer, rules: list[Rule]) -> None:
+        super().__init__()
         self._fast = fast
         self._rules = rules
-        self._pieces: dict[int, Piece] = {}
 
     @classmethod
     def of(cls, fast: tokenizers.Tokenizer) -> Self | None:
@@ -31,11 +32,8 @@ class TokenBytes:
         rules = _rules(json.loads(fast.decoder.__getstate__()), is_fused=False)
         return None if rules is None else cls(fast, rules)
 
-    def piece(self, token_id: int) -> Piece:
-        """What the token adds."""
-        piece = self._pieces.get(token_id)
-        if piece is None:
-            piece = self._pieces[token_id] = self._make(token_id)
+    def __missing__(self, token_id: int) -> Piece:
+        piece = self[token_id] = self._make(token_id)
         return piece
 
     def _make(self, token_id: int) -> Piece:

@@ -20,7 +20,8 @@ class Tokenizer:
         self._fast.no_truncation()
         self._fast.no_padding()
         added = self._fast.get_added_tokens_decoder()
-        self._special_ids = frozenset(id_ for id_, token in added.items() if token.special)
+        self.special_ids = frozenset(id_ for id_, token in added.items() if token.special)
+        """Tokens that are marks rather than text, such as the end of sequence."""
         self._texts: dict[int, str] = {}
 
     @property
@@ -116,8 +117,8 @@ class Tokenizer:
         return text
 
     def is_special(self, token_id: int) -> bool:
-        """Whether the token is a mark rather than text, such as the end of sequence."""
-        return token_id in self._special_ids
+        """Whether it is one of `special_ids`."""
+        return token_id in self.special_ids
 
     def text(self, token_id: int) -> str:
         """What the token adds to a text that goes on; incomplete characters show as U+FFFD."""
@@ -131,7 +132,7 @@ class Tokenizer:
             return str(self._fast.id_to_token(token_id))
         if self.token_bytes is None:
             return self.decode([token_id])
-        piece = self.token_bytes.piece(token_id)
+        piece = self.token_bytes[token_id]
         return piece if isinstance(piece, str) else piece.decode("utf-8", "replace")
 
 

@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from driver import BLOCK_SIZE, Driver, Reference, Running, Shard, embeds_of, picture, start_shard
+from driver import BLOCK_SIZE, Driver, Running
+from local_shard import Shard, embeds_of, picture, start_shard
+from transformers_reference import Reference
 
 from families.listing import classes, vision_language
 from families.making import make_folder
