@@ -48,8 +48,9 @@ class Kernels:
     """(logits, packed_mask): set the logits of forbidden tokens to -inf, in place."""
     masked_argmax: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
     """(logits, packed_mask): the most likely allowed token of each row, and if there is one."""
-    argmax_and_logsumexp: Callable[[Tensor], tuple[Tensor, Tensor]]
-    """(logits): the most likely token of each row, and the logarithm of its normaliser."""
+    most_likely: Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
+    """(logits): the most likely token of each row, its log-probability, and the logarithm of the
+    row's normaliser."""
     draw: Callable[[Tensor, Warping, Tensor], Tensor]
     """(logits, warping, uniforms): draw one token for each row; consumes the logits."""
 
@@ -59,7 +60,7 @@ REFERENCE = Kernels(
     write_kv=kv_cache.write_kv,
     apply_mask=sampling_reference.apply_mask,
     masked_argmax=sampling_reference.masked_argmax,
-    argmax_and_logsumexp=sampling_reference.argmax_and_logsumexp,
+    most_likely=sampling_reference.most_likely,
     draw=sampling_reference.draw,
 )
 """Every kernel in plain torch; right on any device and fast on none."""
@@ -69,7 +70,7 @@ _CPU = Kernels(
     write_kv=kv_cache.write_kv,
     apply_mask=sampling_cpu.apply_mask,
     masked_argmax=sampling_masked.masked_argmax,
-    argmax_and_logsumexp=sampling_cpu.argmax_and_logsumexp,
+    most_likely=sampling_cpu.most_likely,
     draw=sampling_cpu.draw,
 )
 

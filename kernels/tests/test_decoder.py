@@ -11,7 +11,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from inlay_kernels import AttentionBatch
-from inlay_kernels.decoder import Decoder, LayerWeights, PackedTower, Shape, StreamedLinear
+from inlay_kernels.compiled import as_array
+from inlay_kernels.decoder import (
+    Decoder,
+    Inputs,
+    LayerWeights,
+    PackedTower,
+    Shape,
+    StreamedLinear,
+)
 from inlay_kernels.decoder.cache_layout import padded_width
 from inlay_kernels.decoder.crew import claim, finish, run
 from inlay_kernels.decoder.forms import PANEL
@@ -183,6 +191,38 @@ def test_a_tower_in_int8_equals_the_reference_of_its_quantised_weights(
     assert found.dtype == dtype
     tolerance = 2e-5 if dtype == torch.float32 else 0.08
     torch.testing.assert_close(found.float(), expected, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("is_quantised", [False, True])
+def test_logits_are_those_of_the_head_over_the_last_hidden_states(
+    dtype: torch.dtype, is_quantised: bool
+) -> None:
+    tower = make_tower(dtype)
+    embeddings, batch, cosines, sines = make_batch(range(4))
+    embeddings = embeddings.to(dtype)
+    head = StreamedLinear(nn.Linear(40, 71).to(dtype), is_quantised=is_quantised)
+    hidden = Decoder(tower.packed(), laid_out(tower.caches()))(embeddings, batch, cosines, sines)
+    keep = torch.tensor([0, 3, 73, 86, 85])
+    order = torch.randperm(len(embeddings), generator=torch.Generator().manual_seed(1))
+    inputs = Inputs(
+        as_array(embeddings[order]), order.argsort().numpy(),
+        cosines[order].numpy(), sines[order].numpy(), order.argsort().numpy(),
+    )  # fmt: skip
+    decoder = Decoder(tower.packed(), laid_out(tower.caches()))
+    assert torch.equal(decoder.logits(inputs, batch, keep, head), head(hidden[keep]))
+
+
+def test_a_batch_whose_numbers_have_moved_on_is_read_anew() -> None:
+    tower = make_tower(torch.float32)
+    embeddings, batch, cosines, sines = make_batch([1])
+    decoder = Decoder(tower.packed(), laid_out(tower.caches()))
+    decoder(embeddings, batch, cosines, sines)
+    batch.context_lengths.sub_(1)
+    batch.slots.sub_(1)
+    found = decoder(embeddings, batch, cosines, sines)
+    anew = Decoder(tower.packed(), laid_out(tower.caches()))(embeddings, batch, cosines, sines)
+    assert torch.equal(found, anew)
 
 
 def rounded(weight: Tensor) -> Tensor:

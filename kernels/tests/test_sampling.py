@@ -93,18 +93,21 @@ def test_nothing_is_the_best_of_a_row_with_nan(kernels: Kernels) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-def test_argmax_and_logsumexp(dtype: torch.dtype) -> None:
+def test_the_most_likely_token_and_its_logprob(dtype: torch.dtype) -> None:
     logits = random_logits(5, 1001).to(dtype)
     logits[1, [400, 700]] = 30.0
     logits[2, :500] = -INF
     logits[3, 7] = float("nan")
     logits[4] *= 50
-    token_ids, normalisers = CPU.argmax_and_logsumexp(logits)
-    expected_ids, expected_normalisers = REFERENCE.argmax_and_logsumexp(logits)
+    token_ids, logprobs, normalisers = CPU.most_likely(logits)
+    expected_ids, expected_logprobs, expected_normalisers = REFERENCE.most_likely(logits)
+    torch.testing.assert_close(logprobs, expected_logprobs, equal_nan=True)
     torch.testing.assert_close(normalisers, expected_normalisers, equal_nan=True)
     rows = [0, 1, 2, 4]
     assert token_ids[rows].tolist() == expected_ids[rows].tolist()
     assert token_ids[1] == 400
+    highest = logits.float().gather(1, token_ids.unsqueeze(1)).squeeze(1)
+    assert torch.equal(logprobs[rows], (highest - normalisers)[rows])
 
 
 @pytest.mark.parametrize("kernels", FORMS)

@@ -82,6 +82,7 @@ class Engine:
         """Forget every sequence. Blocks need no clearing: a row reads only what was written since,
         by itself or by the sequences whose blocks it was given."""
         self._roster.clear()
+        self._layouts.forget()
 
     @torch.inference_mode()
     def run(self, step: pb.Step) -> pb.StepResult:
@@ -110,6 +111,7 @@ class Engine:
         so does a device that computes nothing any more.
         """
         if not rows:
+            self._layouts.forget()
             return [], Logits(_NO_ROWS, _NO_ROWS)
         try:
             return rows, self._forward(rows, outcome)

@@ -27,9 +27,14 @@ class Layouts:
         if decoding is not None and decoding.is_followed_by(rows):
             decoding.go_on(rows)
             return decoding.batch.to(self._device)
+        self.forget()
         batch = flatten(rows, block_size=self._block_size, num_axes=self._num_axes)
         self._decoding = _Decoding(rows, batch, self._block_size) if _decodes(rows, batch) else None
         return batch.to(self._device)
+
+    def forget(self) -> None:
+        """Hold no rows any more, nor what their sequences hold; the next ones are laid out anew."""
+        self._decoding = None
 
 
 def _decodes(rows: Sequence[Row], batch: FlatBatch) -> bool:

@@ -69,9 +69,9 @@ class Sampler:
 
         logits: (rows, vocab_size), any float type, on the sampler's device; not changed.
         """
-        token_ids, normaliser = self._kernels.argmax_and_logsumexp(logits)
+        token_ids, logprobs, normaliser = self._kernels.most_likely(logits)
         if masks is None and not any(row.is_steered for row in rows):
-            return _rated(logits, token_ids, normaliser, rows)
+            return _with_top_tokens(token_ids, logprobs, logits, normaliser, rows)
         is_possible = torch.ones(len(rows), dtype=torch.bool, device=self._device)
         steered = [place for place, row in enumerate(rows) if row.is_steered]
         masked = (
@@ -89,7 +89,7 @@ class Sampler:
 
     def rate(self, logits: Tensor, token_ids: Sequence[int], rows: Sequence[SamplingRow]) -> Choice:
         """What the model makes of tokens that are chosen already, one for each row of `logits`."""
-        _, normaliser = self._kernels.argmax_and_logsumexp(logits)
+        _, _, normaliser = self._kernels.most_likely(logits)
         return _rated(logits, torch.tensor(token_ids, device=self._device), normaliser, rows)
 
     def warm_up(self, dtype: torch.dtype) -> None:
@@ -150,6 +150,16 @@ def _rated(
     logits: Tensor, token_ids: Tensor, normaliser: Tensor, rows: Sequence[SamplingRow]
 ) -> Choice:
     logprobs = logits.gather(1, token_ids.unsqueeze(1)).squeeze(1).float() - normaliser
+    return _with_top_tokens(token_ids, logprobs, logits, normaliser, rows)
+
+
+def _with_top_tokens(
+    token_ids: Tensor,
+    logprobs: Tensor,
+    logits: Tensor,
+    normaliser: Tensor,
+    rows: Sequence[SamplingRow],
+) -> Choice:
     if not any(row.top_n_tokens for row in rows):
         return Choice(token_ids=token_ids, logprobs=logprobs)
     top_token_ids, top_logprobs = _top_tokens(logits, normaliser, rows)

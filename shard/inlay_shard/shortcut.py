@@ -6,6 +6,7 @@ The code of a model around its text tower takes most of a millisecond a step, wh
 import torch
 from torch import Tensor, nn
 
+from inlay_kernels.decoder import StreamedLinear
 from inlay_shard.network import Network
 from inlay_shard.probe import probe_tokens
 from inlay_shard.tower import FusedTower
@@ -25,6 +26,8 @@ class Shortcut:
         self, token_ids: Tensor, position_ids: Tensor, keep: Tensor, embeddings: Tensor | None
     ) -> Tensor:
         """Logits (len(keep), vocab_size), as `Network.logits` has them."""
+        if isinstance(self._head, StreamedLinear):
+            return self._tower.logits(token_ids, position_ids, keep, embeddings, self._head)
         if embeddings is None:
             embeddings = self._tower.embed(token_ids)
         hidden = self._tower.hidden(embeddings, position_ids)

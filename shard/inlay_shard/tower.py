@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from inlay_kernels.decoder import Decoder, PackedTower, StreamedLinear
+from inlay_kernels.compiled import as_array
+from inlay_kernels.decoder import Decoder, Inputs, PackedTower, StreamedLinear
 from inlay_shard.attention import attach, attached
 from inlay_shard.network import Network, TowerAnswer
 from inlay_shard.probe import probe_tokens
@@ -22,6 +23,8 @@ from inlay_shard.recognition import (
     recognise,
     rotation,
 )
+
+Array: TypeAlias = NDArray[Any]
 
 _TABLE_POSITIONS = 1 << 15
 """Positions whose rotation is kept; later ones are computed when they come."""
@@ -77,6 +80,7 @@ class FusedTower:
         self._packed = packed
         self._decoder: Decoder | None = None
         self._key_cache: Tensor | None = None
+        self._embeddings = _embedding_table(tower)
         self._table = _rotation_table(tower)
 
     def __call__(
@@ -108,8 +112,27 @@ class FusedTower:
         """
         first: Any = attached(self._modules[0])
         decoder = self._decoder_over(first.key_cache)
-        cosines, sines = self._rotation(position_ids)
-        return decoder(embeddings, first.current.batch, cosines, sines)
+        cosines, sines, positions = self._rotation(position_ids)
+        turned = (torch.from_numpy(part[positions]) for part in (cosines, sines))
+        return decoder(embeddings, first.current.batch, *turned)
+
+    def logits(
+        self,
+        token_ids: Tensor,
+        position_ids: Tensor,
+        keep: Tensor,
+        embeddings: Tensor | None,
+        head: StreamedLinear,
+    ) -> Tensor:
+        """What a head makes of the last hidden states of the tokens that `keep` names, in one go:
+        (len(keep), outputs).
+
+        Arguments as for `Network.logits`.
+        """
+        first: Any = attached(self._modules[0])
+        decoder = self._decoder_over(first.key_cache)
+        inputs = Inputs(*self._begin(token_ids, embeddings), *self._rotation(position_ids))
+        return decoder.logits(inputs, first.current.batch, keep, head)
 
     def agrees(self, reference: Tensor, ours: Tensor) -> bool:
         """Whether its logits (tokens, vocab_size) are the reference, but for noise."""
@@ -139,15 +162,24 @@ class FusedTower:
             self._decoder = Decoder(self._packed, caches)
         return self._decoder
 
-    def _rotation(self, position_ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Of positions (axes, tokens): cosines and sines (tokens, rotary_size)."""
-        if self._table is None or len(position_ids) > 1:
-            return rotation(self._tower, position_ids)
-        positions = position_ids[0].numpy()
-        if positions.max() >= _TABLE_POSITIONS:
-            return rotation(self._tower, position_ids)
-        cosines, sines = self._table
-        return torch.from_numpy(cosines[positions]), torch.from_numpy(sines[positions])
+    def _begin(self, token_ids: Tensor, embeddings: Tensor | None) -> tuple[Array, Array]:
+        """Embeddings of tokens (tokens,), as a table and the rows that are theirs."""
+        if embeddings is None and self._embeddings is not None:
+            rows = token_ids.numpy()
+            if rows.max() < len(self._embeddings):  # compiled code does not check what it looks up
+                return self._embeddings, rows
+        embeddings = self.embed(token_ids) if embeddings is None else embeddings
+        return as_array(embeddings.contiguous()), np.arange(len(embeddings))
+
+    def _rotation(self, position_ids: Tensor) -> tuple[Array, Array, Array]:
+        """Of positions (axes, tokens): cosines and sines (n, rotary_size), as tables, and the rows
+        that are the tokens'."""
+        if self._table is not None and len(position_ids) == 1:
+            (positions,) = position_ids.numpy()
+            if positions.max() < _TABLE_POSITIONS:
+                return *self._table, positions
+        cosines, sines = rotation(self._tower, position_ids)
+        return cosines.float().numpy(), sines.float().numpy(), np.arange(len(cosines))
 
 
 @torch.inference_mode()
@@ -206,7 +238,18 @@ def _calls(network: Network, modules: Sequence[nn.Module]) -> list[Call]:
     return calls
 
 
-def _rotation_table(tower: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+def _embedding_table(tower: Any) -> Array | None:
+    """Embeddings (tokens, hidden_size); None where more than a look-up makes them."""
+    embedding = tower.embed_tokens
+    if type(embedding) is not nn.Embedding or embedding.max_norm is not None:
+        return None
+    if embedding._forward_hooks or embedding._forward_pre_hooks:
+        return None
+    is_known = embedding.weight.dtype in _TOLERANCES and embedding.weight.is_contiguous()
+    return as_array(embedding.weight.detach()) if is_known else None
+
+
+def _rotation_table(tower: Any) -> tuple[Array, Array] | None:
     """Cosines and sines (positions, rotary_size); None where they may depend on other things."""
     if getattr(tower.rotary_emb, "rope_type", None) not in _FIXED_ROTATIONS:
         return None

@@ -58,6 +58,21 @@ class Weights(NamedTuple):
     """int64 (L,): how many tokens a token sees, its own included; 0 means all."""
 
 
+class Inputs(NamedTuple):
+    """What tokens begin with, as rows of tables."""
+
+    embeddings: Array
+    """float32 or bfloat16 bits (n, hidden_size)."""
+    token_ids: Array
+    """int64 (T,): the row of `embeddings` that is each token's; in range."""
+    cosines: Array
+    """float32 (m, rotary_size), of the rotation."""
+    sines: Array
+    """float32 (m, rotary_size)."""
+    positions: Array
+    """int64 (T,): the row of `cosines` and `sines` that is each token's; in range."""
+
+
 class Batch(NamedTuple):
     """One flattened batch; as `AttentionBatch` says."""
 
@@ -67,10 +82,28 @@ class Batch(NamedTuple):
     slots: Array
     stops: Array
     """int32 (T,), or (0,) when each token sees itself and what is before it."""
-    cosines: Array
-    """float32 (T, rotary_size)."""
-    sines: Array
-    """float32 (T, rotary_size)."""
+
+
+class Kept(NamedTuple):
+    """Where last hidden states go, of K tokens."""
+
+    places: Array
+    """int64 (K,): the tokens."""
+    hidden: Array
+    """Operand (K, stride)."""
+    number: Array
+    """Empty, in the type that hidden states are rounded to."""
+
+
+class Head(NamedTuple):
+    """A linear layer for V outputs."""
+
+    packed: Array
+    """Flat: its weight, as `packing` lays it out."""
+    scales: Array
+    """float32 (V in whole panels,): factors of outputs."""
+    biases: Array
+    """float32, the same shape: what is added to outputs."""
 
 
 class Cache(NamedTuple):

@@ -13,8 +13,9 @@ finds all tasks taken, and leaves.
 """
 
 import functools
+import queue
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -38,13 +39,23 @@ def run(loop: Callable[..., None], num_phases: int, *arguments: Any) -> None:
     num_threads = torch.get_num_threads()
     state = np.zeros(num_phases * (num_threads + 1) * _LINE, np.int64)
     for thread in range(1, num_threads):
-        _threads(num_threads - 1).submit(loop, state, num_threads, thread, *arguments)
+        _mates(num_threads - 1).put(functools.partial(loop, state, num_threads, thread, *arguments))
     loop(state, num_threads, 0, *arguments)
 
 
 @functools.cache
-def _threads(num_threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(num_threads, thread_name_prefix="inlay-crew")
+def _mates(num_threads: int) -> "queue.SimpleQueue[Callable[[], None]]":
+    """What so many threads take in turn and call. An executor would make a future for each."""
+    calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+    for number in range(num_threads):
+        name = f"inlay-crew_{number}"
+        threading.Thread(target=_serve, args=(calls,), name=name, daemon=True).start()
+    return calls
+
+
+def _serve(calls: "queue.SimpleQueue[Callable[[], None]]") -> None:
+    while True:
+        calls.get()()
 
 
 @compiled()

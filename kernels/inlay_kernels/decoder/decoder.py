@@ -1,7 +1,7 @@
-"""A text tower of the common kind on the CPU: embeddings in, last hidden states out."""
+"""A text tower of the common kind on the CPU: embeddings in, last hidden states or logits out."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,10 +10,11 @@ from torch import Tensor
 from inlay_kernels.batch import AttentionBatch
 from inlay_kernels.compiled import as_array
 from inlay_kernels.decoder import crew
-from inlay_kernels.decoder.arrays import Batch, Buffers, Cache
+from inlay_kernels.decoder.arrays import Batch, Buffers, Cache, Inputs, Kept
 from inlay_kernels.decoder.cache_layout import fits, padded_width
 from inlay_kernels.decoder.forms import PANEL
-from inlay_kernels.decoder.layers import PHASES_PER_LAYER, run_layers
+from inlay_kernels.decoder.layers import num_phases, run_layers, run_to_logits
+from inlay_kernels.decoder.linear import StreamedLinear
 from inlay_kernels.decoder.packing import padded_outputs
 from inlay_kernels.decoder.weights import PackedTower
 
@@ -22,17 +23,6 @@ _MAX_KEPT_TOKENS = 64
 _GAP = 32
 """Numbers between the rows of an operand, so that not all rows meet in the same cache lines."""
 _NO_STOPS = np.empty(0, np.int32)
-
-
-@dataclass(frozen=True)
-class _Kept:
-    """Buffers of one number of tokens, as tensors and as the compiled code sees them."""
-
-    hidden: Tensor
-    """float32 (T, hidden_size): a part of `arrays.hidden`."""
-    last: Tensor
-    """(T, hidden_size): a part of `arrays.x`."""
-    arrays: Buffers
 
 
 class Decoder:
@@ -54,62 +44,111 @@ class Decoder:
             raise ValueError(f"blocks of {block_size} positions with heads of {width} do not fit")
         self._cache = Cache(np.array(addresses, np.int64), keys.numel(), block_size, width)
         self._element = as_array(caches[0][0].new_empty(0))
-        self._kept: dict[int, _Kept] = {}
+        self._number = as_array(torch.empty(0, dtype=tower.dtype))
+        self._buffers: dict[int, Buffers] = {}
+        self._operands: dict[int, Tensor] = {}
+        self._batch: AttentionBatch | None = None
+        self._batch_arrays: Batch
 
     def __call__(
-        self, embeddings: Tensor, batch: AttentionBatch, cosines: Tensor, sines: Tensor
+        self,
+        embeddings: Tensor,
+        batch: AttentionBatch,
+        cosines: Tensor,
+        sines: Tensor,
     ) -> Tensor:
         """Last hidden states (tokens, hidden_size) in the type of the weights.
 
         embeddings: (tokens, hidden_size). cosines, sines: (tokens, rotary_size) of the rotation.
         """
         num_tokens = len(embeddings)
-        kept = self._kept.get(num_tokens) or self._make_buffers(num_tokens)
-        kept.hidden.copy_(embeddings)
-        arrays = Batch(
-            batch.row_starts.numpy(),
-            batch.context_lengths.numpy(),
-            batch.block_tables.numpy(),
-            batch.slots.numpy(),
-            _NO_STOPS if batch.stops is None else batch.stops.numpy(),
-            cosines.float().contiguous().numpy(),
-            sines.float().contiguous().numpy(),
-        )
+        own = np.arange(num_tokens)
+        cosines, sines = cosines.float().contiguous(), sines.float().contiguous()
+        rows = as_array(embeddings.contiguous())
+        inputs = Inputs(rows, own, cosines.numpy(), sines.numpy(), own)
+        operand = self._operand(num_tokens)
+        self._run(run_layers, inputs, batch, Kept(own, as_array(operand), self._number))
+        last = operand[:, : self._tower.shape.hidden_size]
+        return last.to(self._tower.dtype, copy=True)
+
+    def logits(
+        self, inputs: Inputs, batch: AttentionBatch, keep: Tensor, head: StreamedLinear
+    ) -> Tensor:
+        """What a head makes of the last hidden states of some tokens: (len(keep), outputs).
+
+        The numbers are those of `head` over the hidden states that a call gives. keep: int64 (n,),
+        places of the tokens.
+        """
+        logits = torch.empty(len(keep), head.out_features, dtype=head.dtype)
+        kept = Kept(keep.numpy(), as_array(self._operand(len(keep))), self._number)
+        self._run(run_to_logits, inputs, batch, kept, head.arrays, as_array(logits))
+        return logits
+
+    def _run(
+        self,
+        loop: Callable[..., None],
+        inputs: Inputs,
+        batch: AttentionBatch,
+        kept: Kept,
+        *others: Any,
+    ) -> None:
+        """others: what `run_to_logits` is given beside."""
         tower = self._tower
+        num_tokens = len(inputs.token_ids)
         crew.run(
-            run_layers,
-            PHASES_PER_LAYER * tower.shape.num_layers + 2,
+            loop,
+            num_phases(tower.shape.num_layers, has_head=bool(others)),
             tower.shape,
             tower.arrays,
             self._cache,
-            arrays,
-            kept.arrays,
+            inputs,
+            self._arrays_of(batch),
+            self._buffers.get(num_tokens) or self._make_buffers(num_tokens),
             self._element,
+            kept,
+            *others,
         )
-        return kept.last.to(tower.dtype, copy=True)
 
-    def _make_buffers(self, num_tokens: int) -> _Kept:
-        shape, operand = self._tower.shape, self._tower.operand_dtype
+    def _arrays_of(self, batch: AttentionBatch) -> Batch:
+        """Kept while the batch is the same one, whatever numbers are in it."""
+        if batch is not self._batch:
+            self._batch = batch
+            self._batch_arrays = Batch(
+                batch.row_starts.numpy(),
+                batch.context_lengths.numpy(),
+                batch.block_tables.numpy(),
+                batch.slots.numpy(),
+                _NO_STOPS if batch.stops is None else batch.stops.numpy(),
+            )
+        return self._batch_arrays
+
+    def _operand(self, num_tokens: int) -> Tensor:
+        """Hidden states as linear layers multiply them, (num_tokens, stride)."""
+        operand = self._operands.get(num_tokens)
+        if operand is None:
+            operand = self._zeros(num_tokens, padded_outputs(self._tower.shape.hidden_size))
+            if num_tokens <= _MAX_KEPT_TOKENS:
+                self._operands[num_tokens] = operand
+        return operand
+
+    def _zeros(self, num_tokens: int, width: int) -> Tensor:
+        dtype = self._tower.operand_dtype
+        return torch.zeros(num_tokens, padded_outputs(width) + _GAP, dtype=dtype)
+
+    def _make_buffers(self, num_tokens: int) -> Buffers:
+        shape = self._tower.shape
         hidden_width = padded_outputs(shape.hidden_size)
         heads = (shape.num_heads, shape.head_size)
         qkv_width = padded_outputs((shape.num_heads + 2 * shape.num_kv_heads) * shape.head_size)
-        attended_width = shape.num_heads * shape.head_size
-
-        def operands(width: int) -> Tensor:
-            return torch.zeros(num_tokens, padded_outputs(width) + _GAP, dtype=operand)
-
         hidden = torch.zeros(num_tokens, hidden_width)
         squares = torch.empty(num_tokens, hidden_width // PANEL)
-        x, attended = operands(hidden_width), operands(attended_width)
-        activation = operands(shape.intermediate_size)
+        x = self._zeros(num_tokens, hidden_width)
+        attended = self._zeros(num_tokens, shape.num_heads * shape.head_size)
+        activation = self._zeros(num_tokens, shape.intermediate_size)
         query = torch.empty(num_tokens, *heads, dtype=self._caches[0][0].dtype)
         qkv = torch.empty(num_tokens, qkv_width)
         tensors = (hidden, squares, x, qkv, query, attended, activation)
-        kept = _Kept(
-            hidden[:, : shape.hidden_size],
-            x[:, : shape.hidden_size],
-            Buffers(*(as_array(tensor) for tensor in tensors)),
-        )
+        buffers = Buffers(*(as_array(tensor) for tensor in tensors))
         if num_tokens <= _MAX_KEPT_TOKENS:
-            self._kept[num_tokens] = kept
-        return kept
+            self._buffers[num_tokens] = buffers
+        return buffers

@@ -17,8 +17,9 @@ _MANY_TOKENS = 64
 
 @compiled()
 def rotate_and_keep(  # type: ignore[no-untyped-def]
-    state, num_threads, thread, phase, shape, weights, layer, cache, batch, buffers, keys, values
-):
+    state, num_threads, thread, phase, shape, weights, layer, cache, inputs, batch, buffers, keys,
+    values,
+):  # fmt: skip
     """Rotated queries into their buffer; rotated keys, and values, into the cache."""
     qkv, size = buffers.qkv, shape.head_size
     num_tokens = len(qkv)
@@ -30,8 +31,9 @@ def rotate_and_keep(  # type: ignore[no-untyped-def]
         for token in range(task * together, min((task + 1) * together, num_tokens)):
             for head in range(shape.num_heads):
                 own = qkv[token, head * size : (head + 1) * size]
-                _turn(shape, weights, layer, 0, batch, token, own, buffers.query[token, head])
-            _keep(shape, weights, layer, cache, batch, token, qkv[token], keys, values, turned)
+                _turn(shape, weights, layer, 0, inputs, token, own, buffers.query[token, head])
+            own = qkv[token]
+            _keep(shape, weights, layer, cache, inputs, batch, token, own, keys, values, turned)
             _clear_behind(shape, cache, batch, token, values)
         num_done += 1
         task = claim(state, num_threads, thread, phase, num_tasks)
@@ -40,7 +42,7 @@ def rotate_and_keep(  # type: ignore[no-untyped-def]
 
 @compiled()
 def _keep(  # type: ignore[no-untyped-def]
-    shape, weights, layer, cache, batch, token, qkv, keys, values, turned
+    shape, weights, layer, cache, inputs, batch, token, qkv, keys, values, turned
 ):
     """The key and the value of a token into its slot."""
     size = shape.head_size
@@ -50,7 +52,7 @@ def _keep(  # type: ignore[no-untyped-def]
     for head in range(shape.num_kv_heads):
         start = head_start(cache, block, shape.num_kv_heads, head)
         _turn(
-            shape, weights, layer, 1, batch, token, qkv[(key_base + head) * size :][:size],
+            shape, weights, layer, 1, inputs, token, qkv[(key_base + head) * size :][:size],
             turned[:size],
         )  # fmt: skip
         _keep_key(keys, start + key_place(keys.itemsize, cache.width, offset, 0), turned)
@@ -100,7 +102,7 @@ def _clear_behind(shape, cache, batch, token, values):  # type: ignore[no-untype
 
 
 @compiled()
-def _turn(shape, weights, layer, which, batch, token, head, turned):  # type: ignore[no-untyped-def]
+def _turn(shape, weights, layer, which, inputs, token, head, turned):  # type: ignore[no-untyped-def]
     """One head of a token, normed where heads are, and rotated."""
     if shape.has_head_norms:
         square = np.float32(0)
@@ -109,4 +111,6 @@ def _turn(shape, weights, layer, which, batch, token, head, turned):  # type: ig
         factor = np.float32(1) / np.sqrt(square / np.float32(shape.head_size) + shape.head_epsilon)
         for d in range(shape.head_size):
             head[d] *= factor * weights.head_norms[layer, which, d]
-    turn(head, shape.rotary_size // 2, batch.cosines[token], batch.sines[token], turned)
+    position = inputs.positions[token]
+    cosines, sines = inputs.cosines[position], inputs.sines[position]
+    turn(head, shape.rotary_size // 2, cosines, sines, turned)

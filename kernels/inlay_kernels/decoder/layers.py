@@ -2,12 +2,13 @@
 
 import numpy as np
 
-from inlay_kernels.compiled import compiled
+from inlay_kernels.compiled import compiled, to_float
 from inlay_kernels.decoder.attention import attend
 from inlay_kernels.decoder.crew import claim, finish
 from inlay_kernels.decoder.forms import PANEL
 from inlay_kernels.decoder.heads import rotate_and_keep
 from inlay_kernels.decoder.instructions import array_at, to_element
+from inlay_kernels.decoder.linear import multiply_all
 from inlay_kernels.decoder.products import MAX_ROWS
 from inlay_kernels.decoder.projections import (
     add_to_hidden,
@@ -16,33 +17,52 @@ from inlay_kernels.decoder.projections import (
     query_key_value,
 )
 
-PHASES_PER_LAYER = 6
+_PHASES_PER_LAYER = 6
 """Phases of a layer; there is one more before the first and one after the last."""
 _TOKENS = 8
 """Tokens that one task begins or ends with."""
 
 
+def num_phases(num_layers: int, *, has_head: bool) -> int:
+    """Phases of `run_layers`, or of `run_to_logits`."""
+    return _PHASES_PER_LAYER * num_layers + 2 + has_head
+
+
+@compiled(nogil=True)
+def run_to_logits(  # type: ignore[no-untyped-def]
+    state, num_threads, thread, shape, weights, cache, inputs, batch, buffers, element, kept, head,
+    logits,
+):  # fmt: skip
+    """What `run_layers` does, and logits of the kept tokens: (K, V)."""
+    run_layers(
+        state, num_threads, thread, shape, weights, cache, inputs, batch, buffers, element, kept
+    )
+    phase = 2 + shape.num_layers * _PHASES_PER_LAYER
+    size = shape.hidden_size + shape.hidden_size % 2
+    multiply_all(state, num_threads, thread, phase, head, kept.hidden, size, logits)
+
+
 @compiled(nogil=True)
 def run_layers(  # type: ignore[no-untyped-def]
-    state, num_threads, thread, shape, weights, cache, batch, buffers, element
+    state, num_threads, thread, shape, weights, cache, inputs, batch, buffers, element, kept
 ):
-    """From embeddings in `buffers.hidden` to last hidden states in `buffers.x`.
+    """From embeddings to last hidden states of the kept tokens, in `kept.hidden`.
 
     element: an empty array of the cache's type.
     """
     inverse = np.empty(len(buffers.hidden), np.float32)
     sums = np.empty(MAX_ROWS * PANEL, np.float32)
-    _begin(state, num_threads, thread, 0, weights, buffers)
+    _begin(state, num_threads, thread, 0, shape, weights, inputs, buffers)
     for layer in range(shape.num_layers):
-        phase = 1 + layer * PHASES_PER_LAYER
+        phase = 1 + layer * _PHASES_PER_LAYER
         keys = array_at(cache.addresses[layer, 0], cache.num_numbers, element.dtype)
         values = array_at(cache.addresses[layer, 1], cache.num_numbers, element.dtype)
         query_key_value(
             state, num_threads, thread, phase, shape, weights, layer, buffers, inverse, sums
         )
         rotate_and_keep(
-            state, num_threads, thread, phase + 1, shape, weights, layer, cache, batch, buffers,
-            keys, values,
+            state, num_threads, thread, phase + 1, shape, weights, layer, cache, inputs, batch,
+            buffers, keys, values,
         )  # fmt: skip
         attend(
             state, num_threads, thread, phase + 2, shape, weights, layer, cache, batch, buffers,
@@ -59,18 +79,23 @@ def run_layers(  # type: ignore[no-untyped-def]
             state, num_threads, thread, phase + 5, weights, layer, 3, buffers.activation,
             shape.intermediate_size, buffers, sums,
         )  # fmt: skip
-    phase = 1 + shape.num_layers * PHASES_PER_LAYER
-    _end(state, num_threads, thread, phase, shape, weights, buffers, inverse)
+    phase = 1 + shape.num_layers * _PHASES_PER_LAYER
+    _end(state, num_threads, thread, phase, shape, weights, buffers, inverse, kept)
 
 
 @compiled()
-def _begin(state, num_threads, thread, phase, weights, buffers):  # type: ignore[no-untyped-def]
-    """Make embeddings ready for the first norm."""
+def _begin(  # type: ignore[no-untyped-def]
+    state, num_threads, thread, phase, shape, weights, inputs, buffers
+):
+    """Look embeddings up, and make them ready for the first norm."""
     hidden, x, norm = buffers.hidden, buffers.x, weights.norms[0]
     num_tasks, num_done = (len(hidden) + _TOKENS - 1) // _TOKENS, 0
     task = claim(state, num_threads, thread, phase, num_tasks)
     while task >= 0:
         for token in range(task * _TOKENS, min((task + 1) * _TOKENS, len(hidden))):
+            embedding = inputs.embeddings[inputs.token_ids[token]]
+            for column in range(shape.hidden_size):
+                hidden[token, column] = to_float(embedding[column])
             for panel in range(hidden.shape[1] // PANEL):
                 square = np.float32(0)
                 for column in range(panel * PANEL, (panel + 1) * PANEL):
@@ -85,18 +110,20 @@ def _begin(state, num_threads, thread, phase, weights, buffers):  # type: ignore
 
 @compiled()
 def _end(  # type: ignore[no-untyped-def]
-    state, num_threads, thread, phase, shape, weights, buffers, inverse
+    state, num_threads, thread, phase, shape, weights, buffers, inverse, kept
 ):
-    """The last norm, into `buffers.x`."""
-    hidden, x, norm = buffers.hidden, buffers.x, weights.norms[2 * shape.num_layers]
-    inverse_norms(buffers.squares, 0, len(x), shape.hidden_size, shape.epsilon, inverse)
+    """The last norm, of the kept tokens."""
+    hidden, x, norm = buffers.hidden, kept.hidden, weights.norms[2 * shape.num_layers]
+    inverse_norms(buffers.squares, 0, len(hidden), shape.hidden_size, shape.epsilon, inverse)
     num_tasks, num_done = (len(x) + _TOKENS - 1) // _TOKENS, 0
     task = claim(state, num_threads, thread, phase, num_tasks)
     while task >= 0:
-        for token in range(task * _TOKENS, min((task + 1) * _TOKENS, len(x))):
+        for place in range(task * _TOKENS, min((task + 1) * _TOKENS, len(x))):
+            token = kept.places[place]
             for column in range(shape.hidden_size):
                 number = hidden[token, column] * inverse[token] * norm[column]
-                x[token, column] = to_element(x, number)
+                rounded = to_float(to_element(kept.number, number))
+                x[place, column] = to_element(x, rounded)
         num_done += 1
         task = claim(state, num_threads, thread, phase, num_tasks)
     finish(state, num_threads, phase, num_done, num_tasks)

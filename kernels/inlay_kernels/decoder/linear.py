@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from inlay_kernels.compiled import as_array, compiled
 from inlay_kernels.decoder import crew
+from inlay_kernels.decoder.arrays import Head
 from inlay_kernels.decoder.crew import claim, finish
 from inlay_kernels.decoder.forms import PANEL
 from inlay_kernels.decoder.instructions import to_element
@@ -33,23 +34,23 @@ class StreamedLinear(nn.Module):
         self.in_features = linear.in_features
         self.out_features = linear.out_features
         weight = linear.weight.detach()
-        self._dtype = weight.dtype
-        is_paired = self._dtype == torch.bfloat16 and HAS_BFLOAT16_PRODUCTS
+        self.dtype = weight.dtype
+        """Of the outputs, and of the weight before it was quantised."""
+        is_paired = self.dtype == torch.bfloat16 and HAS_BFLOAT16_PRODUCTS
         self._operand_dtype = torch.bfloat16 if is_paired else torch.float32
         width = padded_outputs(self.out_features)
         scales = torch.ones(self.out_features)
         if is_quantised:
             weight, scales = quantise(weight)
-        self._packed = as_array(pack(weight))
-        self._scales = padded(scales, width)
         bias = torch.zeros(0) if linear.bias is None else linear.bias
-        self._bias = padded(bias, width)
+        self.arrays = Head(as_array(pack(weight)), padded(scales, width), padded(bias, width))
+        """What compiled code reads."""
 
     @property
     def weight(self) -> Tensor:
         """The weight (out_features, in_features): its type and shape can be read, its numbers
         cannot."""
-        return torch.empty(self.out_features, self.in_features, dtype=self._dtype, device="meta")
+        return torch.empty(self.out_features, self.in_features, dtype=self.dtype, device="meta")
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., in_features) to (..., out_features)."""
@@ -57,17 +58,8 @@ class StreamedLinear(nn.Module):
         size = padded_inputs(self.in_features)
         operand = torch.zeros(len(rows), size + _GAP, dtype=self._operand_dtype)
         operand[:, : self.in_features] = rows
-        output = torch.empty(len(rows), self.out_features, dtype=self._dtype)
-        crew.run(
-            _multiply_all,
-            1,
-            self._packed,
-            self._scales,
-            self._bias,
-            as_array(operand),
-            size,
-            as_array(output),
-        )
+        output = torch.empty(len(rows), self.out_features, dtype=self.dtype)
+        crew.run(_multiply_alone, 1, self.arrays, as_array(operand), size, as_array(output))
         return output.view(*x.shape[:-1], self.out_features)
 
     def extra_repr(self) -> str:
@@ -76,20 +68,31 @@ class StreamedLinear(nn.Module):
 
 
 @compiled(nogil=True)
-def _multiply_all(  # type: ignore[no-untyped-def]
-    state, num_threads, thread, packed, scales, biases, operand, size, output
+def _multiply_alone(  # type: ignore[no-untyped-def]
+    state, num_threads, thread, head, operand, size, output
 ):
-    """Every panel; outputs behind the last are left out."""
+    multiply_all(state, num_threads, thread, 0, head, operand, size, output)
+
+
+@compiled()
+def multiply_all(  # type: ignore[no-untyped-def]
+    state, num_threads, thread, phase, head, operand, size, output
+):
+    """A phase: every panel; outputs behind the last are left out.
+
+    operand: (rows, stride), of which `size` columns are multiplied. output: (rows, outputs).
+    """
+    scales, biases = head.scales, head.biases
     x, stride = operand.reshape(-1), operand.shape[1]
     sums = np.empty(MAX_ROWS * PANEL, np.float32)
     num_tasks, num_done = len(scales) // PANEL, 0
-    task = claim(state, num_threads, thread, 0, num_tasks)
+    task = claim(state, num_threads, thread, phase, num_tasks)
     while task >= 0:
         num_lanes = min(PANEL, output.shape[1] - task * PANEL)
         first = 0
         while first < len(output):
             count = tile_size(len(output), first)
-            multiply(count, packed, task * PANEL * size, size, x, first * stride, stride, sums)
+            multiply(count, head.packed, task * PANEL * size, size, x, first * stride, stride, sums)
             for row in range(count):
                 for lane in range(num_lanes):
                     column = task * PANEL + lane
@@ -97,5 +100,5 @@ def _multiply_all(  # type: ignore[no-untyped-def]
                     output[first + row, column] = to_element(output, number)
             first += count
         num_done += 1
-        task = claim(state, num_threads, thread, 0, num_tasks)
-    finish(state, num_threads, 0, num_done, num_tasks)
+        task = claim(state, num_threads, thread, phase, num_tasks)
+    finish(state, num_threads, phase, num_done, num_tasks)

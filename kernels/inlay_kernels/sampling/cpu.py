@@ -24,16 +24,21 @@ def apply_mask(logits: Tensor, packed_mask: Tensor) -> None:
     launch(_mask_rows, len(logits), logits.numel(), logits.numpy(), packed)
 
 
-def argmax_and_logsumexp(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """What `reference.argmax_and_logsumexp` does; float32 and bfloat16 are fast."""
+def most_likely(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """What `reference.most_likely` does; float32 and bfloat16 are fast."""
     if logits.dtype not in (torch.float32, torch.bfloat16):
-        return reference.argmax_and_logsumexp(logits)
-    token_ids = torch.empty(len(logits), dtype=torch.int64)
-    normalisers = torch.empty(len(logits), dtype=torch.float32)
+        return reference.most_likely(logits)
+    token_ids = np.empty(len(logits), np.int64)
+    tops = np.empty(len(logits), np.float32)
+    normalisers = np.empty(len(logits), np.float32)
     rows = as_array(logits.contiguous())
-    outputs = token_ids.numpy(), normalisers.numpy()
-    launch(_summarise_rows, len(rows), rows.size, rows, *outputs)
-    return token_ids, normalisers
+    launch(_summarise_rows, len(rows), rows.size, rows, token_ids, tops, normalisers)
+    tops -= normalisers  # here, as compiled sums may be reordered: a - (a + b) would be -b
+    return (
+        torch.from_numpy(token_ids),
+        torch.from_numpy(tops),
+        torch.from_numpy(normalisers),
+    )
 
 
 def draw(logits: Tensor, warping: Warping, uniforms: Tensor) -> Tensor:
@@ -65,13 +70,16 @@ def _mask_rows(first, stride, logits, masks):  # type: ignore[no-untyped-def]
 
 
 @compiled(nogil=True)
-def _summarise_rows(first, stride, logits, token_ids, normalisers):  # type: ignore[no-untyped-def]
+def _summarise_rows(  # type: ignore[no-untyped-def]
+    first, stride, logits, token_ids, tops, normalisers
+):
     for row in range(first, len(logits), stride):
-        token_ids[row], normalisers[row] = 0, np.nan
+        token_ids[row], tops[row], normalisers[row] = 0, np.nan, np.nan
         if not has_nan(logits[row]):
             top = highest(logits[row])
             total = sum_of_exponentials(logits[row], top)
             token_ids[row], normalisers[row] = find(logits[row], top), top + np.log(total)
+            tops[row] = top
 
 
 @compiled(nogil=True)

@@ -35,14 +35,17 @@ def masked_argmax(logits: Tensor, packed_mask: Tensor) -> tuple[Tensor, Tensor]:
     return token_ids, (top > float("-inf")) & ~logits.isnan().any(-1)
 
 
-def argmax_and_logsumexp(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """The most likely token of each row, the lower one among equals, and log(sum(exp(row))).
+def most_likely(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The most likely token of each row, the lower one among equals; its log-probability; and
+    log(sum(exp(row))), the normaliser. The second is the token's logit minus the third.
 
-    logits: (rows, vocab_size), any float type. Returns int64 (rows,) and float32 (rows,), where
-    the latter is NaN for rows that hold NaN.
+    logits: (rows, vocab_size), any float type. Returns int64 (rows,) and twice float32 (rows,),
+    NaN for rows that hold NaN.
     """
     widened = logits.float()
-    return widened.argmax(-1), widened.logsumexp(-1)
+    token_ids, normalisers = widened.argmax(-1), widened.logsumexp(-1)
+    highest = widened.gather(1, token_ids.unsqueeze(1)).squeeze(1)
+    return token_ids, highest - normalisers, normalisers
 
 
 def draw(logits: Tensor, warping: Warping, uniforms: Tensor) -> Tensor:
