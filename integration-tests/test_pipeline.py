@@ -205,7 +205,7 @@ def test_ask_runs_the_model_itself(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["ask", "x", "--model", "./nowhere"]) == 1
     assert capsys.readouterr() == ("", "inlay ask: there is no folder ./nowhere\n")
     assert cli.main(["ask", "x", "--max-tokens", "100000"]) == 1
-    assert "`inputs` tokens + `max_new_tokens` must be <=" in capsys.readouterr().err
+    assert "`inputs` tokens + `max_tokens` must be <=" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("here")

@@ -63,4 +63,4 @@ def test_a_script_gets_json(server: Server) -> None:
 def test_a_refusal_is_a_sentence_and_an_exit_code(server: Server) -> None:
     done = ask("x", "--max-tokens", "100000", "--url", server.url)
     assert (done.returncode, done.stdout) == (1, "")
-    assert "`inputs` tokens + `max_new_tokens` must be <= 4096" in done.stderr
+    assert "`inputs` tokens + `max_tokens` must be <= 4096" in done.stderr

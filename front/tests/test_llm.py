@@ -243,7 +243,7 @@ def test_arguments_without_a_meaning_are_refused(given: dict[str, Any], words: s
     [
         ({"trust_remote_code": True}, "must be False"),
         ({"dtype": "int3"}, "invalid choice: 'int3'"),
-        ({"tensor_parallel_size": 0}, "must be at least 1. Given: 0"),
+        ({"tensor_parallel_size": 0}, "must be a whole number of at least 1. Given: 0"),
         ({"limit_mm_per_prompt": {"video": 1}}, "is for images. Given: `video`"),
     ],
 )
