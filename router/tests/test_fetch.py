@@ -379,14 +379,20 @@ def test_a_redirect_to_a_host_that_is_not_allowed_is_refused() -> None:
     assert "not one of those that this server allows" in refusal(answer, limits=limits)
 
 
+def silent_host() -> tuple[asyncio.Queue[None], Answer]:
+    """What a host does that never answers, and where it puts a mark for each that comes to it."""
+    entered: asyncio.Queue[None] = asyncio.Queue()
+
+    async def silent(head: bytes, writer: asyncio.StreamWriter) -> None:
+        entered.put_nowait(None)
+        await asyncio.Event().wait()
+
+    return entered, silent
+
+
 def test_a_slow_host_takes_no_more_than_its_places() -> None:
     async def scenario() -> bytes:
-        entered: asyncio.Queue[None] = asyncio.Queue()
-
-        async def silent(head: bytes, writer: asyncio.StreamWriter) -> None:
-            entered.put_nowait(None)
-            await asyncio.Event().wait()
-
+        entered, silent = silent_host()
         limits = FetchLimits(
             image=LIMITS.image,
             has_private_addresses=True,
@@ -416,12 +422,7 @@ def test_a_client_with_slow_hosts_leaves_places_for_others(
     )
 
     async def scenario() -> bytes:
-        entered: asyncio.Queue[None] = asyncio.Queue()
-
-        async def silent(head: bytes, writer: asyncio.StreamWriter) -> None:
-            entered.put_nowait(None)
-            await asyncio.Event().wait()
-
+        entered, silent = silent_host()
         limits = FetchLimits(
             image=LIMITS.image,
             has_private_addresses=True,

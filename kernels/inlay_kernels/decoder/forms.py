@@ -110,14 +110,15 @@ def _rounded(builder: Any, numbers: Any) -> Any:
         name = "llvm.x86.avx512bf16.cvtneps2bf16.512"
         return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [numbers])
     bits = builder.bitcast(numbers, INTS)
-    is_odd = builder.and_(builder.lshr(bits, _ints(16)), _ints(1))
-    nearest = builder.add(bits, builder.add(is_odd, _ints(0x7FFF)))
+    is_odd = builder.and_(builder.lshr(bits, ints(16)), ints(1))
+    nearest = builder.add(bits, builder.add(is_odd, ints(0x7FFF)))
     is_nan = builder.fcmp_unordered("uno", numbers, numbers)
-    chosen = builder.select(is_nan, _ints(0x7FC00000), nearest)
-    return builder.trunc(builder.lshr(chosen, _ints(16)), ir.VectorType(ir.IntType(16), LANES))
+    chosen = builder.select(is_nan, ints(0x7FC00000), nearest)
+    return builder.trunc(builder.lshr(chosen, ints(16)), ir.VectorType(ir.IntType(16), LANES))
 
 
-def _ints(number: int) -> Any:
+def ints(number: int) -> Any:
+    """A vector that holds one whole number in each lane."""
     return ir.Constant(INTS, [number] * LANES)
 
 

@@ -18,6 +18,7 @@ from inlay_kernels.decoder.forms import (
     PANEL,
     add_product,
     everywhere,
+    ints,
     load,
     store_elements,
 )
@@ -121,8 +122,8 @@ def _power_of_two(builder: Any, exponents: Any, polynomial: Sequence[float]) -> 
     power = _constant(polynomial[0])
     for coefficient in polynomial[1:]:
         power = add_product(builder, _constant(coefficient), power, rest)
-    biased = builder.add(builder.fptosi(whole, INTS), _ints(127))
-    return builder.fmul(power, builder.bitcast(builder.shl(biased, _ints(23)), FLOATS))
+    biased = builder.add(builder.fptosi(whole, INTS), ints(127))
+    return builder.fmul(power, builder.bitcast(builder.shl(biased, ints(23)), FLOATS))
 
 
 def _rounded_to_whole(builder: Any, numbers: Any) -> Any:
@@ -155,7 +156,3 @@ def _reduced(builder: Any, numbers: Any, join: Callable[[Any, Any, Any], Any]) -
 
 def _constant(number: float) -> Any:
     return ir.Constant(FLOATS, [number] * LANES)
-
-
-def _ints(number: int) -> Any:
-    return ir.Constant(INTS, [number] * LANES)
