@@ -28,8 +28,14 @@ def _digest_of_sources() -> str:
 _SOURCES: Final = _digest_of_sources()
 
 
-def compiled(*, nogil: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def compiled(
+    *, nogil: bool = False, makes_arrays: bool = False
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """`numba.njit` with this house's choices.
+
+    nogil: for entries, from Python: whether they run beside it. makes_arrays: whether `np.empty`
+    and the like are called. What makes no arrays counts no references to those that it is given:
+    each count is a locked instruction, several for each look at a tuple of arrays.
 
     Sums may be reordered, so that they vectorise; division by zero is that of IEEE 754; machine
     code is kept on disk. Numba would reuse it after a change in a file that the function's own
@@ -39,7 +45,11 @@ def compiled(*, nogil: bool = False) -> Callable[[Callable[..., Any]], Callable[
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         function.__qualname__ = f"{function.__qualname__}_{_SOURCES}"
         compile_loop = functools.partial(
-            numba.njit, fastmath=_FASTMATH, error_model="numpy", nogil=nogil
+            numba.njit,
+            fastmath=_FASTMATH,
+            error_model="numpy",
+            nogil=nogil,
+            _nrt=makes_arrays,
         )
         loop: Callable[..., Any]
         try:

@@ -3,6 +3,7 @@
 import numpy as np
 
 from inlay_kernels.compiled import compiled, exponential, to_float
+from inlay_kernels.decoder.instructions import stack_array
 
 _LANES = 64
 """Maxima held side by side; the machine compares a whole vector of them at a time."""
@@ -22,7 +23,8 @@ def has_nan(numbers):  # type: ignore[no-untyped-def]
 @compiled()
 def highest(numbers):  # type: ignore[no-untyped-def]
     """The highest number; NaN is passed over; -inf if there is none."""
-    lanes = np.full(_LANES, -np.inf, np.float32)
+    lanes = stack_array(_LANES, np.float32)
+    lanes[:] = -np.inf
     num_whole = len(numbers) // _LANES * _LANES
     for start in range(0, num_whole, _LANES):
         for lane in range(_LANES):

@@ -1,11 +1,15 @@
 """The pieces of which compiled kernels are made."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+import pytest
 import torch
+from numba.core.errors import NumbaError
 
 from inlay_kernels.compiled import as_array, compiled, exponential, to_float
+from inlay_kernels.decoder.instructions import stack_array
 from inlay_kernels.scan import find, has_nan, highest
 
 
@@ -53,6 +57,34 @@ def test_the_first_of_equals_is_found() -> None:
     numbers = np.zeros(2000, np.float32)
     numbers[[600, 1500]] = 1
     assert find(numbers, np.float32(1)) == 600
+
+
+def test_arrays_are_made_only_where_that_is_said() -> None:
+    @compiled()
+    def make_unsaid(size):  # type: ignore[no-untyped-def]
+        return np.empty(size, np.float32).size
+
+    @compiled(makes_arrays=True)
+    def make(size):  # type: ignore[no-untyped-def]
+        return np.empty(size, np.float32).size
+
+    assert make(3) == 3
+    with pytest.raises(NumbaError):
+        make_unsaid(3)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.uint16, np.int64])
+def test_room_on_the_stack_is_apart_from_other_room(dtype: type[np.number[Any]]) -> None:
+    @compiled()
+    def fill(size, like):  # type: ignore[no-untyped-def]
+        first, second = stack_array(size, like.dtype), stack_array(size + 3, like.dtype)
+        first[:], second[:] = 2, 3
+        for place in range(size):
+            like[place] = first[place] + second[place + 3]
+
+    filled = np.zeros(700, dtype)
+    fill(700, filled)
+    assert (filled == 5).all()
 
 
 def test_code_is_compiled_even_where_no_cache_can_be_written() -> None:

@@ -25,23 +25,26 @@ def turn(request: pytest.FixtureRequest, portable_twin: Callable[[ModuleType], M
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize(("size", "half"), [(64, 32), (80, 40), (96, 24), (20, 7), (8, 0)])
-def test_a_head_is_turned_by_its_halves(
-    turn: Turn, dtype: torch.dtype, size: int, half: int
+@pytest.mark.parametrize("num_heads", [1, 3])
+@pytest.mark.parametrize(("size", "half"), [(64, 32), (80, 40), (96, 24), (21, 7), (8, 0)])
+def test_heads_are_turned_by_their_halves(
+    turn: Turn, dtype: torch.dtype, num_heads: int, size: int, half: int
 ) -> None:
     generator = torch.Generator().manual_seed(4)
-    head = torch.randn(size, generator=generator)
+    heads = torch.randn(num_heads, size, generator=generator)
     cosines, sines = torch.randn(2, 2 * half, generator=generator)
-    turned = torch.full((size,), 9.0, dtype=dtype)
-    turn(head.numpy(), half, cosines.numpy(), sines.numpy(), as_array(turned))
-    part = head[: 2 * half]
-    crossed = torch.cat([-part[half:], part[:half]])
-    expected = torch.cat([part * cosines + crossed * sines, head[2 * half :]])
-    torch.testing.assert_close(turned, expected.to(dtype))
+    turned = torch.full((num_heads, size + 2), 9.0, dtype=dtype)
+    filled = as_array(turned.view(-1))
+    turn(heads.view(-1).numpy(), size, half, cosines.numpy(), sines.numpy(), filled, size + 2)
+    part = heads[:, : 2 * half]
+    crossed = torch.cat([-part[:, half:], part[:, :half]], dim=1)
+    expected = torch.cat([part * cosines + crossed * sines, heads[:, 2 * half :]], dim=1)
+    torch.testing.assert_close(turned[:, :size], expected.to(dtype))
+    assert (turned[:, size:] == 9).all()  # what is between heads stays
 
 
 def test_what_is_no_number_stays_none(turn: Turn) -> None:
     head = np.full(32, np.nan, np.float32)
     ones, turned = np.ones(32, np.float32), torch.zeros(32, dtype=torch.bfloat16)
-    turn(head, 16, ones, ones, as_array(turned))
+    turn(head, 32, 16, ones, ones, as_array(turned), 32)
     assert turned.isnan().all()

@@ -14,7 +14,7 @@ from inlay_kernels.compiled import compiled, exponential
 from inlay_kernels.decoder.cache_layout import head_start
 from inlay_kernels.decoder.crew import claim, finish
 from inlay_kernels.decoder.forms import PANEL
-from inlay_kernels.decoder.instructions import to_element
+from inlay_kernels.decoder.instructions import stack_array, to_element
 from inlay_kernels.decoder.products import MAX_ROWS, add_panels, multiply_panels
 from inlay_kernels.decoder.softmax import fill_shares, highest_score
 
@@ -35,12 +35,12 @@ def attend(  # type: ignore[no-untyped-def]
     state, num_threads, thread, phase, shape, weights, layer, cache, batch, buffers, keys, values
 ):
     """Attention, a KV head and up to _CHUNK tokens of a row at a time."""
-    scores = np.empty(_STRETCH * MAX_ROWS, np.float32)
-    shares = np.empty(MAX_ROWS * (_STRETCH + _GAP), keys.dtype)
-    sums = np.empty(cache.width // PANEL * _TILE, np.float32)
-    held = np.empty((2, MAX_ROWS), np.float32)
-    views = np.empty((2, MAX_ROWS), np.int64)
-    starts = np.empty((2, _STRETCH // PANEL), np.int64)
+    scores = stack_array(_STRETCH * MAX_ROWS, np.float32)
+    shares = stack_array(MAX_ROWS * (_STRETCH + _GAP), keys.dtype)
+    sums = stack_array(cache.width // PANEL * _TILE, np.float32)
+    held = stack_array(2 * MAX_ROWS, np.float32).reshape(2, MAX_ROWS)
+    views = stack_array(2 * MAX_ROWS, np.int64).reshape(2, MAX_ROWS)
+    starts = stack_array(2 * _STRETCH // PANEL, np.int64).reshape(2, _STRETCH // PANEL)
     num_kv_heads = shape.num_kv_heads
     num_tasks, num_done = num_kv_heads * _num_chunks(batch, 0, len(batch.context_lengths)), 0
     row, first_chunk = 0, 0

@@ -17,9 +17,8 @@ from inlay_kernels.decoder.layers import num_phases, run_layers, run_to_logits
 from inlay_kernels.decoder.linear import StreamedLinear
 from inlay_kernels.decoder.packing import padded_outputs
 from inlay_kernels.decoder.weights import PackedTower
+from inlay_kernels.memory import lazy_zeros
 
-_MAX_KEPT_TOKENS = 64
-"""Buffers of batches of up to so many tokens are kept for the next one of the size."""
 _GAP = 32
 """Numbers between the rows of an operand, so that not all rows meet in the same cache lines."""
 _NO_STOPS = np.empty(0, np.int32)
@@ -45,8 +44,8 @@ class Decoder:
         self._cache = Cache(np.array(addresses, np.int64), keys.numel(), block_size, width)
         self._element = as_array(caches[0][0].new_empty(0))
         self._number = as_array(torch.empty(0, dtype=tower.dtype))
-        self._buffers: dict[int, Buffers] = {}
-        self._operands: dict[int, Tensor] = {}
+        self._buffers = self._make_buffers(1)
+        self._kept = self._zeros(1, tower.shape.hidden_size)
         self._batch: AttentionBatch | None = None
         self._batch_arrays: Batch
 
@@ -66,9 +65,9 @@ class Decoder:
         cosines, sines = cosines.float().contiguous(), sines.float().contiguous()
         rows = as_array(embeddings.contiguous())
         inputs = Inputs(rows, own, cosines.numpy(), sines.numpy(), own)
-        operand = self._operand(num_tokens)
-        self._run(run_layers, inputs, batch, Kept(own, as_array(operand), self._number))
-        last = operand[:, : self._tower.shape.hidden_size]
+        kept = self._room_to_keep(num_tokens)
+        self._run(run_layers, inputs, batch, Kept(own, as_array(kept), self._number))
+        last = kept[:, : self._tower.shape.hidden_size]
         return last.to(self._tower.dtype, copy=True)
 
     def logits(
@@ -80,7 +79,7 @@ class Decoder:
         places of the tokens.
         """
         logits = torch.empty(len(keep), head.out_features, dtype=head.dtype)
-        kept = Kept(keep.numpy(), as_array(self._operand(len(keep))), self._number)
+        kept = Kept(keep.numpy(), as_array(self._room_to_keep(len(keep))), self._number)
         self._run(run_to_logits, inputs, batch, kept, head.arrays, as_array(logits))
         return logits
 
@@ -103,7 +102,7 @@ class Decoder:
             self._cache,
             inputs,
             self._arrays_of(batch),
-            self._buffers.get(num_tokens) or self._make_buffers(num_tokens),
+            self._buffers_for(num_tokens),
             self._element,
             kept,
             *others,
@@ -122,33 +121,41 @@ class Decoder:
             )
         return self._batch_arrays
 
-    def _operand(self, num_tokens: int) -> Tensor:
-        """Hidden states as linear layers multiply them, (num_tokens, stride)."""
-        operand = self._operands.get(num_tokens)
-        if operand is None:
-            operand = self._zeros(num_tokens, padded_outputs(self._tower.shape.hidden_size))
-            if num_tokens <= _MAX_KEPT_TOKENS:
-                self._operands[num_tokens] = operand
-        return operand
+    def _room_to_keep(self, num_tokens: int) -> Tensor:
+        """For last hidden states as linear layers multiply them, (num_tokens, stride)."""
+        if len(self._kept) < num_tokens:
+            self._kept = self._zeros(num_tokens, self._tower.shape.hidden_size)
+        return self._kept[:num_tokens]
 
-    def _zeros(self, num_tokens: int, width: int) -> Tensor:
-        dtype = self._tower.operand_dtype
-        return torch.zeros(num_tokens, padded_outputs(width) + _GAP, dtype=dtype)
+    def _buffers_for(self, num_tokens: int) -> Buffers:
+        """The first rows of those of the largest batch so far: new ones would cost more than a
+        twentieth of a batch of 512, mostly for pages that the system gives."""
+        if len(self._buffers.hidden) < num_tokens:
+            self._buffers = self._make_buffers(num_tokens)
+        return Buffers(*(buffer[:num_tokens] for buffer in self._buffers))
 
     def _make_buffers(self, num_tokens: int) -> Buffers:
-        shape = self._tower.shape
-        hidden_width = padded_outputs(shape.hidden_size)
-        heads = (shape.num_heads, shape.head_size)
-        qkv_width = padded_outputs((shape.num_heads + 2 * shape.num_kv_heads) * shape.head_size)
-        hidden = torch.zeros(num_tokens, hidden_width)
-        squares = torch.empty(num_tokens, hidden_width // PANEL)
-        x = self._zeros(num_tokens, hidden_width)
-        attended = self._zeros(num_tokens, shape.num_heads * shape.head_size)
-        activation = self._zeros(num_tokens, shape.intermediate_size)
-        query = torch.empty(num_tokens, *heads, dtype=self._caches[0][0].dtype)
-        qkv = torch.empty(num_tokens, qkv_width)
-        tensors = (hidden, squares, x, qkv, query, attended, activation)
-        buffers = Buffers(*(as_array(tensor) for tensor in tensors))
-        if num_tokens <= _MAX_KEPT_TOKENS:
-            self._buffers[num_tokens] = buffers
-        return buffers
+        shape, cache_dtype = self._tower.shape, self._caches[0][0].dtype
+        width = padded_outputs(shape.hidden_size)
+        num_queries = shape.num_heads * shape.head_size
+        qkv_width = padded_outputs(num_queries + 2 * shape.num_kv_heads * shape.head_size)
+        query = _zeros(num_tokens, num_queries, cache_dtype)
+        tensors = (
+            _zeros(num_tokens, width, torch.float32),
+            _zeros(num_tokens, width // PANEL, torch.float32),
+            self._zeros(num_tokens, width),
+            _zeros(num_tokens, qkv_width, torch.float32),
+            query.view(num_tokens, shape.num_heads, shape.head_size),
+            self._zeros(num_tokens, num_queries),
+            self._zeros(num_tokens, shape.intermediate_size),
+        )
+        return Buffers(*(as_array(tensor) for tensor in tensors))
+
+    def _zeros(self, num_tokens: int, width: int) -> Tensor:
+        """An operand, with room between its rows."""
+        return _zeros(num_tokens, padded_outputs(width) + _GAP, self._tower.operand_dtype)
+
+
+def _zeros(num_rows: int, width: int, dtype: torch.dtype) -> Tensor:
+    """(num_rows, width)."""
+    return lazy_zeros(num_rows * width, dtype).view(num_rows, width)

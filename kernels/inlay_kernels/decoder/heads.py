@@ -6,7 +6,7 @@ from inlay_kernels.compiled import compiled
 from inlay_kernels.decoder.cache_layout import head_start, key_place, value_place
 from inlay_kernels.decoder.crew import claim, finish
 from inlay_kernels.decoder.forms import PANEL
-from inlay_kernels.decoder.instructions import to_element
+from inlay_kernels.decoder.instructions import stack_array, to_element
 from inlay_kernels.decoder.rotation import turn
 
 _TOGETHER = 8
@@ -21,19 +21,17 @@ def rotate_and_keep(  # type: ignore[no-untyped-def]
     values,
 ):  # fmt: skip
     """Rotated queries into their buffer; rotated keys, and values, into the cache."""
-    qkv, size = buffers.qkv, shape.head_size
-    num_tokens = len(qkv)
+    num_tokens = len(buffers.qkv)
     together = _TOGETHER if num_tokens >= _MANY_TOKENS else 1
     num_tasks, num_done = (num_tokens + together - 1) // together, 0
-    turned = np.zeros(size + size % 2, keys.dtype)
+    stride = shape.head_size + shape.head_size % 2
+    turned = stack_array(shape.num_kv_heads * stride, keys.dtype)
+    turned[:] = 0
     task = claim(state, num_threads, thread, phase, num_tasks)
     while task >= 0:
         for token in range(task * together, min((task + 1) * together, num_tokens)):
-            for head in range(shape.num_heads):
-                own = qkv[token, head * size : (head + 1) * size]
-                _turn(shape, weights, layer, 0, inputs, token, own, buffers.query[token, head])
-            own = qkv[token]
-            _keep(shape, weights, layer, cache, inputs, batch, token, own, keys, values, turned)
+            _turn_token(shape, weights, layer, inputs, buffers, token, turned, stride)
+            _keep(shape, cache, batch, token, buffers.qkv[token], keys, values, turned, stride)
             _clear_behind(shape, cache, batch, token, values)
         num_done += 1
         task = claim(state, num_threads, thread, phase, num_tasks)
@@ -41,25 +39,54 @@ def rotate_and_keep(  # type: ignore[no-untyped-def]
 
 
 @compiled()
-def _keep(  # type: ignore[no-untyped-def]
-    shape, weights, layer, cache, inputs, batch, token, qkv, keys, values, turned
+def _turn_token(  # type: ignore[no-untyped-def]
+    shape, weights, layer, inputs, buffers, token, turned, stride
 ):
-    """The key and the value of a token into its slot."""
-    size = shape.head_size
-    key_base, value_base = shape.num_heads, shape.num_heads + shape.num_kv_heads
+    """The heads of a token, normed where heads are, and rotated: queries into their buffer, keys
+    into `turned`, `stride` numbers apart."""
+    size, half = shape.head_size, shape.rotary_size // 2
+    num_queries, num_keys = shape.num_heads * size, shape.num_kv_heads * size
+    own = buffers.qkv[token]
+    queries, own_keys = own[:num_queries], own[num_queries : num_queries + num_keys]
+    if shape.has_head_norms:
+        _norm_heads(queries, size, shape.head_epsilon, weights.head_norms[layer, 0])
+        _norm_heads(own_keys, size, shape.head_epsilon, weights.head_norms[layer, 1])
+    position = inputs.positions[token]
+    cosines, sines = inputs.cosines[position], inputs.sines[position]
+    turn(queries, size, half, cosines, sines, buffers.query[token].reshape(-1), size)
+    turn(own_keys, size, half, cosines, sines, turned, stride)
+
+
+@compiled()
+def _norm_heads(heads, size, epsilon, norm):  # type: ignore[no-untyped-def]
+    """Norm each head, in place."""
+    for start in range(0, len(heads), size):
+        head = heads[start : start + size]
+        square = np.float32(0)
+        for d in range(size):
+            square += head[d] * head[d]
+        factor = np.float32(1) / np.sqrt(square / np.float32(size) + epsilon)
+        for d in range(size):
+            head[d] *= factor * norm[d]
+
+
+@compiled()
+def _keep(  # type: ignore[no-untyped-def]
+    shape, cache, batch, token, qkv, keys, values, turned, stride
+):
+    """The keys and the values of a token into its slot."""
+    size, num_kv_heads = shape.head_size, shape.num_kv_heads
+    own_values = qkv[(shape.num_heads + num_kv_heads) * size :]
     slot = batch.slots[token]
     block, offset = slot // cache.block_size, slot % cache.block_size
-    for head in range(shape.num_kv_heads):
-        start = head_start(cache, block, shape.num_kv_heads, head)
-        _turn(
-            shape, weights, layer, 1, inputs, token, qkv[(key_base + head) * size :][:size],
-            turned[:size],
-        )  # fmt: skip
-        _keep_key(keys, start + key_place(keys.itemsize, cache.width, offset, 0), turned)
-        value = qkv[(value_base + head) * size :][:size]
+    for head in range(num_kv_heads):
+        start = head_start(cache, block, num_kv_heads, head)
+        own = turned[head * stride : (head + 1) * stride]
+        _keep_key(keys, start + key_place(keys.itemsize, cache.width, offset, 0), own)
         for first in range(0, size, PANEL):
             place = start + value_place(values.itemsize, cache.block_size, offset, first)
-            _keep_values(values, place, value[first : first + PANEL])
+            last = min(first + PANEL, size)
+            _keep_values(values, place, own_values[head * size + first : head * size + last])
 
 
 @compiled()
@@ -99,18 +126,3 @@ def _clear_behind(shape, cache, batch, token, values):  # type: ignore[no-untype
             for d in range(shape.head_size):
                 place = start + value_place(values.itemsize, cache.block_size, behind, d)
                 values[place] = zero
-
-
-@compiled()
-def _turn(shape, weights, layer, which, inputs, token, head, turned):  # type: ignore[no-untyped-def]
-    """One head of a token, normed where heads are, and rotated."""
-    if shape.has_head_norms:
-        square = np.float32(0)
-        for d in range(shape.head_size):
-            square += head[d] * head[d]
-        factor = np.float32(1) / np.sqrt(square / np.float32(shape.head_size) + shape.head_epsilon)
-        for d in range(shape.head_size):
-            head[d] *= factor * weights.head_norms[layer, which, d]
-    position = inputs.positions[token]
-    cosines, sines = inputs.cosines[position], inputs.sines[position]
-    turn(head, shape.rotary_size // 2, cosines, sines, turned)

@@ -3,18 +3,19 @@
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-import numba
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
-from numba.np.numpy_support import carray
+from numba.np.arrayobj import populate_array
 
 from inlay_kernels.processor import IS_X86
 
 _INT32: Final = ir.IntType(32)
 _INT64: Final = ir.IntType(64)
 _SEQUENTIAL: Final = "seq_cst"
+_LINE: Final = 64
+"""Bytes of a cache line."""
 
 
 def instruction(generator: Callable[..., Any]) -> Any:
@@ -136,17 +137,39 @@ def _call(builder: Any, name: str, result: Any, arguments: Any) -> None:
 
 
 @instruction
-def _pointer(typing_context, address):  # type: ignore[no-untyped-def]
+def array_at(typing_context, address, size, dtype):  # type: ignore[no-untyped-def]
+    """The flat array of so many numbers of this type whose first is at an address."""
+    array = types.Array(dtype.dtype, 1, "C")
+
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.inttoptr(arguments[0], cgutils.voidptr_t)
+        pointer = context.get_data_type(dtype.dtype).as_pointer()
+        first = builder.inttoptr(arguments[0], pointer)
+        return _flat_array(context, builder, array, first, arguments[1])
 
-    return types.voidptr(types.int64), generate
+    return array(types.int64, types.int64, dtype), generate
 
 
-@numba.njit(inline="always")
-def array_at(address, shape, dtype):  # type: ignore[no-untyped-def]
-    """The array of this shape and type whose first element is at an address."""
-    return carray(_pointer(address), shape, dtype)
+@instruction
+def stack_array(typing_context, size, dtype):  # type: ignore[no-untyped-def]
+    """A flat array of any numbers that ends with the function that asks for it: for what is too
+    small to be worth an allocation. Not to be asked for in a loop."""
+    array = types.Array(dtype.dtype, 1, "C")
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        room = builder.alloca(context.get_data_type(dtype.dtype), size=arguments[0])
+        room.align = _LINE
+        return _flat_array(context, builder, array, room, arguments[0])
+
+    return array(types.int64, dtype), generate
+
+
+def _flat_array(context: Any, builder: Any, kind: Any, first: Any, size: Any) -> Any:
+    """An array over what is at a pointer, which nobody frees with it."""
+    array = context.make_array(kind)(context, builder)
+    step = context.get_constant(types.intp, context.get_abi_sizeof(first.type.pointee))
+    shape, strides = (cgutils.pack_array(builder, [entry]) for entry in (size, step))
+    populate_array(array, first, shape, strides, step, None)
+    return array._getvalue()
 
 
 @instruction

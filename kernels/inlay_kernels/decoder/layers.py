@@ -7,7 +7,7 @@ from inlay_kernels.decoder.attention import attend
 from inlay_kernels.decoder.crew import claim, finish
 from inlay_kernels.decoder.forms import PANEL
 from inlay_kernels.decoder.heads import rotate_and_keep
-from inlay_kernels.decoder.instructions import array_at, to_element
+from inlay_kernels.decoder.instructions import array_at, stack_array, to_element
 from inlay_kernels.decoder.linear import multiply_all
 from inlay_kernels.decoder.products import MAX_ROWS
 from inlay_kernels.decoder.projections import (
@@ -50,8 +50,8 @@ def run_layers(  # type: ignore[no-untyped-def]
 
     element: an empty array of the cache's type.
     """
-    inverse = np.empty(len(buffers.hidden), np.float32)
-    sums = np.empty(MAX_ROWS * PANEL, np.float32)
+    inverse = stack_array(len(buffers.hidden), np.float32)
+    sums = stack_array(MAX_ROWS * PANEL, np.float32)
     _begin(state, num_threads, thread, 0, shape, weights, inputs, buffers)
     for layer in range(shape.num_layers):
         phase = 1 + layer * _PHASES_PER_LAYER

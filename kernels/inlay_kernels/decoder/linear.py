@@ -9,7 +9,7 @@ from inlay_kernels.decoder import crew
 from inlay_kernels.decoder.arrays import Head
 from inlay_kernels.decoder.crew import claim, finish
 from inlay_kernels.decoder.forms import PANEL
-from inlay_kernels.decoder.instructions import to_element
+from inlay_kernels.decoder.instructions import stack_array, to_element
 from inlay_kernels.decoder.packing import (
     pack,
     padded,
@@ -84,7 +84,7 @@ def multiply_all(  # type: ignore[no-untyped-def]
     """
     scales, biases = head.scales, head.biases
     x, stride = operand.reshape(-1), operand.shape[1]
-    sums = np.empty(MAX_ROWS * PANEL, np.float32)
+    sums = stack_array(MAX_ROWS * PANEL, np.float32)
     num_tasks, num_done = len(scales) // PANEL, 0
     task = claim(state, num_threads, thread, phase, num_tasks)
     while task >= 0:

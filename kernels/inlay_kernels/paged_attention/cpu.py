@@ -110,7 +110,7 @@ def _attend_short(
     )
 
 
-@compiled(nogil=True)
+@compiled(nogil=True, makes_arrays=True)
 def _attend_rows(  # type: ignore[no-untyped-def]
     first,
     stride,

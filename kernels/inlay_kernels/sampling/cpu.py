@@ -82,7 +82,7 @@ def _summarise_rows(  # type: ignore[no-untyped-def]
             tops[row] = top
 
 
-@compiled(nogil=True)
+@compiled(nogil=True, makes_arrays=True)
 def _draw_rows(  # type: ignore[no-untyped-def]
     first, stride, logits, temperature, top_k, top_p, typical_p, uniforms, token_ids
 ):

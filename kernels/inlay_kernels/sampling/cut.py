@@ -10,7 +10,7 @@ _BIN_WIDTH = 1 / 64
 """In units of the keys, which are logarithms; the last bin takes all below the others."""
 
 
-@compiled()
+@compiled(makes_arrays=True)
 def cut(keys, weights, target):  # type: ignore[no-untyped-def]
     """Smallest key of the smallest set of highest keys whose weights reach `target`.
 
@@ -37,7 +37,7 @@ def _bin(top, key):  # type: ignore[no-untyped-def]
     return int(place) if place < _NUM_BINS - 1 else _NUM_BINS - 1
 
 
-@compiled()
+@compiled(makes_arrays=True)
 def _cut_in_bin(keys, weights, target, top, crossed):  # type: ignore[no-untyped-def]
     """The cut, when it lies in a bin whose members are to reach what is left of the target."""
     places = np.empty(len(keys), np.int64)
