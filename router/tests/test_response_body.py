@@ -64,9 +64,9 @@ def test_a_piece_is_written_as_uvicorn_writes_it_behind_what_it_wrote() -> None:
     async def main() -> None:
         wire = Wire()
         cycle = a_cycle(wire)
-        body = body_of(cycle)
+        write = body_of(cycle).writer(lambda data: data)
         await cycle.send(cast(Any, START))
-        body.write(b"data: 1\n\n")
+        assert write(b"data: 1\n\n")
         await asyncio.sleep(0)
         await send(cycle, b"data: 1\n\n")
         assert wire.written[1] == wire.written[2] == b"9\r\ndata: 1\n\n\r\n"
@@ -77,16 +77,47 @@ def test_a_piece_is_written_as_uvicorn_writes_it_behind_what_it_wrote() -> None:
 def test_no_piece_is_taken_but_between_head_and_end_from_a_client_that_keeps_up() -> None:
     async def main() -> None:
         cycle = a_cycle(Wire())
-        body = body_of(cycle)
-        assert not body.takes_more
+        encoded: list[bytes] = []
+
+        def encode(data: bytes) -> bytes:
+            encoded.append(data)
+            return data
+
+        write = body_of(cycle).writer(encode)
+        assert not write(b"before the head")
         await cycle.send(cast(Any, START))
-        assert body.takes_more
+        assert write(b"1")
         cycle.flow.pause_writing()
-        assert not body.takes_more
+        assert not write(b"while the client is behind")
         cycle.flow.resume_writing()
-        assert body.takes_more
+        assert write(b"2")
         await send(cycle, b"", is_last=True)
-        assert not body.takes_more
+        assert not write(b"behind the end")
+        assert encoded == [b"1", b"2"]
+
+    asyncio.run(main())
+
+
+def test_nothing_is_written_where_there_is_nothing_to_say() -> None:
+    async def main() -> None:
+        wire = Wire()
+        cycle = a_cycle(wire)
+        write = body_of(cycle).writer(lambda data: data)
+        await cycle.send(cast(Any, START))
+        assert write(b"")
+        await asyncio.sleep(0)
+        assert len(wire.written) == 1
+
+    asyncio.run(main())
+
+
+def test_nothing_is_encoded_for_a_client_that_left() -> None:
+    async def main() -> None:
+        cycle = a_cycle(Wire())
+        write = body_of(cycle).writer(bytes.upper)
+        await cycle.send(cast(Any, START))
+        cycle.disconnected = True
+        assert not write(b"a")
 
     asyncio.run(main())
 

@@ -6,8 +6,8 @@ from inlay_router.admission import ValidGenerateRequest
 from inlay_router.config import Limits
 from inlay_router.errors import GenerationFailed, IncompleteGeneration, RouterError
 from inlay_router.request import Finish, FinishReason, GenerationRequest, Prompt, Token, TopToken
-from inlay_router.schemas import GenerateBody, GenerateParameters
-from inlay_router.sse import TokenFrames, error_frame
+from inlay_router.schemas import GenerateBody, GenerateParameters, StreamEvent, TokenBody
+from inlay_router.sse import TokenFrames, error_frame, frame
 from inlay_router.validation import validate
 
 LIMITS = Limits(max_input_tokens=10, max_total_tokens=20)
@@ -62,6 +62,15 @@ def test_an_event_is_one_line_of_utf8(text: str, written: bytes) -> None:
 
 def test_what_is_no_number_is_null() -> None:
     assert b'"logprob":null' in frames().write([token("a", logprob=float("nan"))])
+
+
+@pytest.mark.parametrize("logprob", [0.0, -0.0, -1e-7, -1.5e300, float("nan"), float("-inf")])
+@pytest.mark.parametrize("text", ["a", "", "%d", 'é\n"'])
+@pytest.mark.parametrize("is_special", [False, True])
+def test_a_plain_event_is_what_its_type_says(text: str, logprob: float, is_special: bool) -> None:
+    plain = Token(token_id=70_000, text=text, logprob=logprob, is_special=is_special)
+    event = StreamEvent(index=1, token=TokenBody(70_000, text, logprob, is_special))
+    assert frames().write([plain]) == frame(event)
 
 
 def test_top_tokens_stand_between_token_and_text() -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 
 from inlay_proto import generate_pb2 as pb
@@ -196,8 +196,7 @@ class Generation:
         self._num_connects += 1
         self.step_times.reset()
         self._patience.reset()
-        for delivery in self._batcher.reset(Replica.of(facts), has_died=self._has_died):
-            self._deliver(delivery)
+        self._deliver(self._batcher.reset(Replica.of(facts), has_died=self._has_died))
         self._presence.come()
         self._seclusion.ring()
 
@@ -232,26 +231,26 @@ class Generation:
             spent = time.perf_counter() - begun
             await asyncio.sleep(0)  # The next step goes out before anyone reads about this one.
             begun = time.perf_counter()
-            for delivery in deliveries:
-                self._deliver(delivery)
+            self._deliver(deliveries)
             self.step_times.delivered(result.timings, time.perf_counter() - begun + spent)
             self.observer.settled(result)
 
-    def _deliver(self, delivery: Delivery) -> None:
-        """Give one sequence's news to its answer. A fault here ends that answer only."""
-        answer = self._answers.get(delivery.sequence)
-        if answer is None:
-            return
-        try:
-            if delivery.failure is not None:
-                self._handle_failure(answer, delivery.failure)
-            else:
-                answer.take(delivery)
-        except Exception:
-            _logger.exception("a result could not be delivered")
-            answer.fail(IncompleteGeneration())
-        if answer.is_over:
-            self._drop(answer)
+    def _deliver(self, deliveries: Iterable[Delivery]) -> None:
+        """Give each sequence's news to its answer. A fault here ends that answer only."""
+        for delivery in deliveries:
+            answer = self._answers.get(delivery.sequence)
+            if answer is None:
+                continue
+            try:
+                if delivery.failure is not None:
+                    self._handle_failure(answer, delivery.failure)
+                else:
+                    answer.take(delivery)
+            except Exception:
+                _logger.exception("a result could not be delivered")
+                answer.fail(IncompleteGeneration())
+            if answer.is_over:
+                self._drop(answer)
 
     def _handle_failure(self, answer: Answer, failure: pb.RowFailure) -> None:
         match failure.kind:

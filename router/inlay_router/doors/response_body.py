@@ -1,9 +1,13 @@
 """Bodies of responses that are being streamed, for whoever has bytes and must not wait."""
 
 import asyncio
+from collections.abc import Callable
+from typing import TypeVar
 
 from starlette.types import Send
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+T = TypeVar("T")
 
 
 class Outbox:
@@ -38,8 +42,7 @@ class ResponseBody:
 
     def __init__(self, cycle: RequestResponseCycle, outbox: Outbox) -> None:
         self._cycle = cycle
-        self._flow = cycle.flow
-        self._put = outbox.put
+        self._outbox = outbox
 
     @classmethod
     def behind(cls, send: Send, outbox: Outbox) -> "ResponseBody | None":
@@ -47,18 +50,24 @@ class ResponseBody:
         cycle = getattr(send, "__self__", None)
         return cls(cycle, outbox) if isinstance(cycle, RequestResponseCycle) else None
 
-    @property
-    def takes_more(self) -> bool:
-        """Whether `write` may be called now: the head is sent, the end is not, and the client is
-        there and keeps up."""
-        cycle = self._cycle
-        return (
-            not self._flow.write_paused
-            and not cycle.disconnected
-            and cycle.chunked_encoding is True  # decided when the head is sent
-            and not cycle.response_complete
-        )
+    def writer(self, encode: Callable[[T], bytes]) -> Callable[[T], bool]:
+        """A function that writes what `encode` makes of its argument, if that is anything.
 
-    def write(self, data: bytes) -> None:
-        """Hand over one piece, which is not empty (RFC 9112, section 7.1)."""
-        self._put(self._cycle, b"%x\r\n%b\r\n" % (len(data), data))
+        It returns False, and encodes nothing, unless the head is sent, the end is not, and the
+        client is there and keeps up. One function, as it is called for each token.
+        """
+        cycle, flow, put = self._cycle, self._cycle.flow, self._outbox.put
+
+        def write(subject: T) -> bool:
+            if (
+                flow.write_paused
+                or cycle.disconnected
+                or cycle.chunked_encoding is not True  # decided when the head is sent
+                or cycle.response_complete
+            ):
+                return False
+            if data := encode(subject):
+                put(cycle, b"%x\r\n%b\r\n" % (len(data), data))  # RFC 9112, section 7.1
+            return True
+
+        return write

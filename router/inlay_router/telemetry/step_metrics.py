@@ -4,11 +4,14 @@ A step that computes a prompt, or a part of one, counts as `prefill`, also when 
 """
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram, Metric
+from prometheus_client.registry import Collector
 
 from inlay_proto import generate_pb2 as pb
+from inlay_router.telemetry.step_times import NUM_UNCOUNTED_MAX
 
 _SECONDS = tuple(0.00015 * 1.5**power for power in range(1, 36))
 _SIZES = tuple(float(1 << power) for power in range(11))
@@ -27,11 +30,12 @@ class _Method:
     decode: Histogram
 
 
-class StepMetrics:
-    """A StepObserver that counts and measures."""
+class StepMetrics(Collector):
+    """A StepObserver that counts and measures, a few results at a time (see StepTimes)."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry
+        registry.register(self)  # before what it counts with, which is asked after it
         count = self._counter("tgi_batch_inference_count", "Steps sent", "method")
         success = self._counter("tgi_batch_inference_success", "Steps that came back", "method")
         failure = self._counter("tgi_batch_inference_failure", "Steps that were lost", "method")
@@ -61,6 +65,7 @@ class StepMetrics:
             registry=registry,
         )
         self._in_flight: deque[_Method] = deque()
+        self._uncounted: list[tuple[_Method, pb.StepTimings]] = []
 
     def sent(self, step: pb.Step) -> None:
         """A step goes to the replica."""
@@ -74,13 +79,23 @@ class StepMetrics:
 
     def settled(self, result: pb.StepResult) -> None:
         """The result of the oldest step in flight came back."""
-        method = self._in_flight.popleft()
-        timings = result.timings
-        choosing = timings.mask + timings.sample
-        method.success.inc()
-        method.forward.observe(timings.forward / _NANOSECONDS)
-        method.decode.observe(choosing / _NANOSECONDS)
-        method.inference.observe((timings.forward + choosing) / _NANOSECONDS)
+        self._uncounted.append((self._in_flight.popleft(), result.timings))
+        if len(self._uncounted) == NUM_UNCOUNTED_MAX:
+            self._count_all()
+
+    def collect(self) -> Iterable[Metric]:
+        """Nothing of its own: what others show is complete now."""
+        self._count_all()
+        return ()
+
+    def _count_all(self) -> None:
+        for method, timings in self._uncounted:
+            choosing = timings.mask + timings.sample
+            method.success.inc()
+            method.forward.observe(timings.forward / _NANOSECONDS)
+            method.decode.observe(choosing / _NANOSECONDS)
+            method.inference.observe((timings.forward + choosing) / _NANOSECONDS)
+        self._uncounted.clear()
 
     def lost(self) -> None:
         """What is in flight will not come back."""
@@ -89,6 +104,8 @@ class StepMetrics:
         self._in_flight.clear()
 
     def _method(self, step: pb.Step) -> _Method:
+        if not step.HasField("rows"):  # those of the step before, which decoded
+            return self._decode
         is_prefill = any(number > 1 for number in step.rows.num_tokens)
         return self._prefill if is_prefill else self._decode
 

@@ -29,6 +29,9 @@ _BESIDE: Final = {
 }
 """What shards do meanwhile on other threads, and what it is."""
 
+NUM_UNCOUNTED_MAX: Final = 16
+"""Steps that are noted before they are counted, unless somebody looks before."""
+
 Seconds: TypeAlias = float
 
 
@@ -57,7 +60,8 @@ def _written(bound: Seconds) -> str:
 class StepTimes(Collector):
     """Counts the time of every part of every step, the router's and the shard's together.
 
-    `prometheus_client`'s own histograms take 2 µs an observation, this one 0.2.
+    `prometheus_client`'s own histograms take 2 µs an observation, this one 0.2; and a few steps are
+    counted at a time, as code that has just run is twice as fast.
     """
 
     def __init__(self) -> None:
@@ -65,6 +69,7 @@ class StepTimes(Collector):
         self._steps = _Histogram()
         self._beside = {name: _Histogram() for name in _BESIDE}
         self._scheduling: deque[Seconds] = deque()  # of steps in flight, the oldest first
+        self._uncounted: list[tuple[pb.StepTimings, Seconds, Seconds]] = []
 
     def reset(self) -> None:
         """What is in flight will have no result."""
@@ -78,6 +83,16 @@ class StepTimes(Collector):
         """The result of the oldest step in flight says where a shard spent its time; the router
         took `deliver` to settle it and to hand it to the streams."""
         schedule = self._scheduling.popleft() if self._scheduling else 0.0
+        self._uncounted.append((timings, schedule, deliver))
+        if len(self._uncounted) == NUM_UNCOUNTED_MAX:
+            self._count_all()
+
+    def _count_all(self) -> None:
+        for timings, schedule, deliver in self._uncounted:
+            self._count(timings, schedule, deliver)
+        self._uncounted.clear()
+
+    def _count(self, timings: pb.StepTimings, schedule: Seconds, deliver: Seconds) -> None:
         whole = 0.0
         for part, histogram in self._parts.items():
             seconds = getattr(timings, part) * 1e-9
@@ -93,6 +108,7 @@ class StepTimes(Collector):
 
     def collect(self) -> Iterator[HistogramMetricFamily]:
         """What the metrics page shows."""
+        self._count_all()
         yield self._steps.family("inlay_step_duration", "All parts of a step, in seconds")
         for part, histogram in self._parts.items():
             yield histogram.family(f"inlay_step_{part}_duration", f"{_PARTS[part]}, in seconds")

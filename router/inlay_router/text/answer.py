@@ -43,6 +43,8 @@ class Answer:
         self.sequence = Sequence.of(request, client_id)
         self.num_repairs = 0
         """Times that its image features were prepared again since its last token."""
+        self.is_over = False
+        """Whether nothing more will come: it has its Finish or an error. Set here alone."""
         self.deputy: Deputy | None = None
         """Asked before a reader who waits is woken, which costs more than the item that he wakes
         for. The end of the answer, whatever it is, goes to the reader himself."""
@@ -61,14 +63,8 @@ class Answer:
         self._started_at: float | None = None
         self._unread: deque[Token | Finish] = deque()
         self._error: RouterError | None = None
-        self._is_over = False
         self._wakes_at_end = False
         self._reader: asyncio.Future[None] | None = None
-
-    @property
-    def is_over(self) -> bool:
-        """Whether nothing more will come: it has its Finish or an error."""
-        return self._is_over
 
     def start(self) -> None:
         """The first step with it is about to be sent. Later calls change nothing."""
@@ -77,7 +73,7 @@ class Answer:
 
     def take(self, delivery: Delivery) -> None:
         """Add what a step brought. Nothing is added behind a stop sequence."""
-        if self._is_over:
+        if self.is_over:
             return
         self.num_repairs = 0
         if delivery.prompt_logprobs is not None:
@@ -87,14 +83,14 @@ class Answer:
         if reason is None and delivery.ending is not None:
             reason = _REASONS[delivery.ending]
         if reason is not None:
-            self._is_over = True
+            self.is_over = True
             items.append(self._finish(reason))
         self._hand_over(items)
 
     def fail(self, error: RouterError) -> None:
         """End the answer with an error, which the reader gets behind the tokens so far."""
-        if not self._is_over:
-            self._is_over = True
+        if not self.is_over:
+            self.is_over = True
             self._error = error
             self._wake()
 
@@ -113,7 +109,7 @@ class Answer:
 
         Raises what the answer failed with, behind the last item.
         """
-        while not self._unread and not self._is_over:
+        while not self._unread and not self.is_over:
             self._reader = asyncio.get_running_loop().create_future()
             await self._reader
         unread = list(self._unread)
@@ -126,7 +122,7 @@ class Answer:
         """All of it once it is over, for a reader who has read nothing: woken once, not by each
         token. Raises what it failed with."""
         self._wakes_at_end = True
-        while not self._is_over:
+        while not self.is_over:
             self._reader = asyncio.get_running_loop().create_future()
             await self._reader
         if self._error is not None:
@@ -139,37 +135,46 @@ class Answer:
 
         Who is awake already, or wants nothing before the end, is not overtaken.
         """
-        is_awake = self._reader is None or self._reader.done()
-        if is_awake or self._is_over or not items or self.deputy is None or not self.deputy(items):
+        reader, deputy = self._reader, self.deputy
+        is_awake = reader is None or reader.done()
+        if is_awake or self.is_over or not items or deputy is None or not deputy(items):
             self._unread.extend(items)
             self._wake()
 
     def _wake(self) -> None:
         """Once there is something to read."""
-        is_due = self._is_over or (self._unread and not self._wakes_at_end)
+        is_due = self.is_over or (self._unread and not self._wakes_at_end)
         if is_due and self._reader is not None and not self._reader.done():
             self._reader.set_result(None)
 
     def _tokens(self, delivery: Delivery) -> list[Token | Finish]:
         """What is new, up to a stop sequence: then `_reason` is set."""
-        token_ids, logits = delivery.token_ids, delivery.logits
+        token_ids, logprobs, logits = delivery.token_ids, delivery.logprobs, delivery.logits
+        if delivery.top_tokens is None and len(token_ids) == 1:  # nearly always
+            return [self._token(token_ids[0], logprobs[0], (), logits)]
         tops: Iterable[tuple[TopToken, ...]] = repeat((), len(token_ids))
         if delivery.top_tokens is not None:
             tops = self._top_tokens(delivery.top_tokens)
         items: list[Token | Finish] = []
-        for token_id, logprob, top_tokens in zip(token_ids, delivery.logprobs, tops, strict=True):
-            is_special = token_id in self._special_ids
-            text = self._tokenizer.text(token_id) if is_special else self._push(token_id)
-            if self._stops is not None and not is_special:
-                text = self._cut(text, self._stops)
-            self._texts.append("" if is_special else text)
-            items.append(Token(token_id, text, logprob, is_special, top_tokens, logits))
-            if token_id in self._stop_token_ids:
-                self._reason = FinishReason.STOP_SEQUENCE
+        for token_id, logprob, top_tokens in zip(token_ids, logprobs, tops, strict=True):
+            items.append(self._token(token_id, logprob, top_tokens, logits))
             if self._reason is not None:
                 break
             logits = b""
         return items
+
+    def _token(
+        self, token_id: int, logprob: float, top_tokens: tuple[TopToken, ...], logits: bytes
+    ) -> Token:
+        """The next one; sets `_reason` when the answer stops with it."""
+        is_special = token_id in self._special_ids
+        text = self._tokenizer.text(token_id) if is_special else self._push(token_id)
+        if self._stops is not None and not is_special:
+            text = self._cut(text, self._stops)
+        self._texts.append("" if is_special else text)
+        if token_id in self._stop_token_ids:
+            self._reason = FinishReason.STOP_SEQUENCE
+        return Token(token_id, text, logprob, is_special, top_tokens, logits)
 
     def _cut(self, text: str, stops: StopMatcher) -> str:
         num_kept = stops.feed(text)
