@@ -37,7 +37,8 @@ class Process:
         self._watch = watch
         listener = Listener(on_ready=self._ready, on_failure=self._fail, report=self._say)
         self._shard = Shard(config, workers, listener)
-        self._service = ShardService(self._shard.steps, self._shard.images)
+        pipe_address = config.address if config.tls is None else ""
+        self._service = ShardService(self._shard.steps, self._shard.images, pipe_address)
 
     async def run(self) -> int:
         """Serve until told to leave; the exit code."""

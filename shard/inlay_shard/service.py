@@ -8,6 +8,7 @@ import grpc
 
 from inlay_proto import generate_pb2 as pb
 from inlay_proto.generate_pb2_grpc import ShardServicer
+from inlay_proto.step_pipe import Pipe, offering
 from inlay_shard.errors import PreparationRefused
 from inlay_shard.images import ImageDesk
 from inlay_shard.shard import Served
@@ -17,9 +18,11 @@ from inlay_shard.worker import StepThread
 class ShardService(ShardServicer):
     """Answers the router. For one event loop."""
 
-    def __init__(self, steps: StepThread, images: ImageDesk) -> None:
+    def __init__(self, steps: StepThread, images: ImageDesk, pipe_address: str = "") -> None:
+        """Steps may come past gRPC where `pipe_address`, at which gRPC listens, is a file."""
         self._steps = steps
         self._images = images
+        self._pipe_address = pipe_address
         self._served: Served | None = None
         self._is_running = False
         self.status = "starting"
@@ -59,12 +62,22 @@ class ShardService(ShardServicer):
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, reason)
         self._is_running = True
         try:
-            await context.send_initial_metadata(())  # so that the router knows
-            async for result in self._run(request_iterator):
-                yield result
+            async with offering(self._pipe_address, self._take) as metadata:
+                await context.send_initial_metadata(metadata)  # so that the router knows
+                async for result in self._run(request_iterator):
+                    yield result
         finally:
             self._is_running = False
             self._steps.reset()
+
+    def _take(self, pipe: Pipe, message: bytes) -> None:
+        """A step that came past gRPC; its result goes back the same way."""
+        loop = asyncio.get_running_loop()
+
+        def deliver(result: pb.StepResult) -> None:
+            loop.call_soon_threadsafe(lambda: pipe.send(result.SerializeToString()))
+
+        self._steps.submit(pb.Step.FromString(message), deliver)
 
     async def _run(self, steps: AsyncIterator[pb.Step]) -> AsyncIterator[pb.StepResult]:
         """Results in the order of the steps; ends when the router has closed its side and every

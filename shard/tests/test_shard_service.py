@@ -1,6 +1,7 @@
 """One real shard process over gRPC: what a router meets."""
 
 import os
+import socket
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from tiny_models import make_tiny
 from transformers_reference import Reference
 
 from inlay_proto import generate_pb2 as pb
+from inlay_proto.step_pipe import OFFER, pipe_path
 from inlay_shard.recipe import Piece
 
 
@@ -123,6 +125,24 @@ def test_steps_sent_ahead_are_answered_in_order(rank: Rank) -> None:
     assert results[2].endings[0].reason == pb.END_REASON_LENGTH
     stream.close()
     assert list(stream.results) == []
+
+
+def test_steps_may_come_through_a_pipe_while_the_stream_is_open(rank: Rank) -> None:
+    stream = Stream(rank.stub)
+    assert (OFFER, "1") in [tuple(entry) for entry in stream.results.initial_metadata()]
+    path = pipe_path(rank.address)
+    assert path is not None and stat.S_IMODE(os.stat(path).st_mode) == 0o600
+    with socket.socket(socket.AF_UNIX) as pipe, pipe.makefile("rb") as results:
+        pipe.connect(path)
+        for step_id in (1, 2):
+            step = pb.Step(step_id=step_id).SerializeToString()
+            pipe.sendall(len(step).to_bytes(4, "little") + step)
+        for step_id in (1, 2):
+            num_bytes = int.from_bytes(results.read(4), "little")
+            assert pb.StepResult.FromString(results.read(num_bytes)).step_id == step_id
+    stream.close()
+    assert list(stream.results) == []
+    assert not os.path.exists(path)
 
 
 def test_leaves_with_its_parent(folder: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import uvloop
 
 from inlay_proto import generate_pb2 as pb
 from inlay_proto.generate_pb2_grpc import ShardServicer, add_ShardServicer_to_server
+from inlay_proto.step_pipe import Pipe, offering
 from inlay_router.links.scripted_shard import scripted_facts
 
 BLOCK_SIZE = 16
@@ -75,7 +76,8 @@ class Script:
 class ScriptedService(ShardServicer):
     """Answers the router."""
 
-    def __init__(self, num_blocks: int, step_seconds: float) -> None:
+    def __init__(self, address: str, num_blocks: int, step_seconds: float) -> None:
+        self._address = address
         self._facts = scripted_facts(num_blocks=num_blocks, block_size=BLOCK_SIZE)
         self._step_seconds = step_seconds
 
@@ -87,27 +89,28 @@ class ScriptedService(ShardServicer):
         """A model of letters."""
         return self._facts
 
-    async def Run(
-        self, request_iterator: AsyncIterator[pb.Step], context: Any
-    ) -> AsyncIterator[pb.StepResult]:
-        """One result a step; with a pace, no two of them closer together than that."""
-        await context.send_initial_metadata(())
-        script = Script()
-        loop = asyncio.get_running_loop()
-        due = loop.time()
-        async for step in request_iterator:
-            result = script.run(step)
-            due = max(due + self._step_seconds, loop.time())
-            if self._step_seconds:
-                await asyncio.sleep(due - loop.time())
-            yield result
+    async def Run(self, request_iterator: AsyncIterator[pb.Step], context: Any) -> None:
+        """One result a step, all through the pipe; with a pace, no two closer together than it."""
+        steps: asyncio.Queue[tuple[Pipe, bytes]] = asyncio.Queue()
+        async with offering(self._address, lambda *message: steps.put_nowait(message)) as metadata:
+            await context.send_initial_metadata(metadata)
+            script = Script()
+            loop = asyncio.get_running_loop()
+            due = loop.time()
+            while True:
+                pipe, step = await steps.get()
+                result = script.run(pb.Step.FromString(step))
+                due = max(due + self._step_seconds, loop.time())
+                if self._step_seconds:
+                    await asyncio.sleep(due - loop.time())
+                pipe.send(result.SerializeToString())
 
 
 async def serve(address: str, num_blocks: int, step_seconds: float) -> None:
     """Until the process is ended."""
     server = grpc.aio.server()
     register: Any = add_ShardServicer_to_server
-    register(ScriptedService(num_blocks, step_seconds), server)
+    register(ScriptedService(address, num_blocks, step_seconds), server)
     server.add_insecure_port(address)
     await server.start()
     await server.wait_for_termination()

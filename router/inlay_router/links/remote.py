@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Sequence
 from contextlib import suppress
-from typing import TypeAlias, TypeVar
+from typing import TypeVar
 
 import grpc
 import grpc.aio
@@ -14,11 +14,11 @@ from inlay_proto.transport import TlsFiles
 from inlay_router.links.channels import Channels
 from inlay_router.links.link import LinkLost, LinkRefused, PreparationRefused
 from inlay_router.links.peers import end_listener, has_listener
+from inlay_router.links.run import Run, RunOver
 
 _T = TypeVar("_T")
-_Run: TypeAlias = "grpc.aio.StreamStreamCall[pb.Step, pb.StepResult]"
 
-_FAULTS = (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError)
+_FAULTS = (RunOver, grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError)
 _POLL_SECONDS_MIN = 0.02
 _POLL_SECONDS_MAX = 1.0
 _LOOK_SECONDS = 5.0
@@ -35,7 +35,7 @@ class RemoteLink:
         """With `tls`, each end proves to the other who it is. Raises TransportRefused."""
         self._addresses = tuple(addresses)
         self._channels = Channels(addresses, tls)
-        self._runs: list[_Run] = []
+        self._runs: list[Run] = []
 
     async def connect(self) -> pb.ModelFacts:
         """See Link. Raises LinkLost when the ranks do not belong together."""
@@ -80,10 +80,8 @@ class RemoteLink:
             first, *others = await _all([run.read() for run in runs])
         except _FAULTS as fault:
             raise await _loss(runs, fault) from fault
-        if not isinstance(first, pb.StepResult):
-            raise LinkLost("a shard ended the stream of steps")
         for other in others:
-            if not isinstance(other, pb.StepResult) or other.step_id != first.step_id:
+            if other.step_id != first.step_id:
                 raise LinkLost(f"a rank did not finish step {first.step_id}")
             first.failures.extend(other.failures)
         return first
@@ -120,16 +118,20 @@ class RemoteLink:
     async def _open_all(self) -> None:
         """Open the stream of every rank, one after the other: of two routers that try at a time,
         the one that has rank 0 gets the others too. Raises LinkRefused."""
-        for stub in self._channels.stubs:
-            run = stub.Run()
+        for stub, address in zip(self._channels.stubs, self._addresses, strict=True):
+            run = Run(stub, address)
             self._runs.append(run)
-            await run.initial_metadata()  # which a rank sends when it is ours, or with its refusal
-            if run.done():
-                loss = await _loss([run], LinkLost("a shard ended the stream of steps"))
-                self._end_runs()
-                raise loss
+            try:
+                if await run.open():
+                    continue
+                fault = RunOver("a shard ended the stream of steps")
+            except RunOver as over:
+                fault = over
+            loss = await _loss([run], fault)
+            self._end_runs()
+            raise loss
 
-    def _open_runs(self) -> list[_Run]:
+    def _open_runs(self) -> list[Run]:
         if not self._runs:
             raise LinkLost("not connected")
         return self._runs
@@ -137,7 +139,7 @@ class RemoteLink:
     def _end_runs(self) -> None:
         runs, self._runs = self._runs, []
         for run in runs:
-            run.cancel()
+            run.end()
 
     def _check_agreement(self, facts: Sequence[pb.ModelFacts]) -> None:
         for rank, own in enumerate(facts):
@@ -176,12 +178,12 @@ async def _all(calls: Sequence[Awaitable[_T]]) -> list[_T]:
     return [await calls[0]] if len(calls) == 1 else list(await asyncio.gather(*calls))
 
 
-async def _loss(runs: Sequence[_Run], fault: BaseException) -> LinkLost:
+async def _loss(runs: Sequence[Run], fault: BaseException) -> LinkLost:
     """What became of the streams, in the words of the first that is over."""
     for run in runs:
-        if run.done():
-            is_refusal = await run.code() is grpc.StatusCode.FAILED_PRECONDITION
-            return (LinkRefused if is_refusal else LinkLost)(await run.details())
+        if (fate := await run.fate()) is not None:
+            is_refusal, words = fate
+            return (LinkRefused if is_refusal else LinkLost)(words)
     return LinkLost(str(fault))
 
 
