@@ -73,8 +73,6 @@ def _check_layers(text: PretrainedConfig) -> None:
         raise ModelRefused(
             f"it has layers of the kind {', '.join(unknown)}, which is not supported"
         )
-    if getattr(text, "num_kv_shared_layers", 0):
-        raise ModelRefused("its layers share keys and values, which is not supported")
 
 
 def _check_division(text: PretrainedConfig, num_ranks: int) -> None:

@@ -1,7 +1,7 @@
 """Our attention inside unmodified `transformers` layers, through its attention interface."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -42,6 +42,10 @@ class PagedLayer:
     key_cache: Tensor
     """(num_blocks, block_size, kv_heads, head_size)."""
     value_cache: Tensor
+    writes: bool = True
+    """Whether the keys and values are its own; those of another layer are in the pool already."""
+    sees_ahead: bool = True
+    """Whether it heeds the stops of a batch."""
 
     def __call__(
         self,
@@ -55,9 +59,12 @@ class PagedLayer:
     ) -> Tensor:
         """Write the new keys and values, then attend: (tokens, heads, size of the values)."""
         batch = self.current.batch
+        if batch.stops is not None and not self.sees_ahead:
+            batch = replace(batch, stops=None)
         head_size, value_size = self.key_cache.shape[-1], value.shape[-1]
         query, key, value = (_widen(entry, head_size) for entry in (query, key, value))
-        self.kernels.write_kv(key, value, self.key_cache, self.value_cache, batch.slots)
+        if self.writes:
+            self.kernels.write_kv(key, value, self.key_cache, self.value_cache, batch.slots)
         output = self.kernels.paged_attention(
             query,
             self.key_cache,

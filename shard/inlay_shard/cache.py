@@ -30,6 +30,17 @@ class AttentionLayer:
     num_kv_heads: int
     head_size: int
     """The larger one where keys and values differ in size."""
+    source: nn.Module | None = None
+    """The module of an earlier layer whose keys and values are its own, too."""
+    sees_ahead: bool = True
+    """Whether it heeds how far tokens of images see; False: each sees what is before it alone."""
+
+
+def all_alike(layers: Sequence[AttentionLayer]) -> bool:
+    """Whether each has keys and values of its own, and all see as far."""
+    return all(layer.source is None for layer in layers) and (
+        len({layer.sees_ahead for layer in layers}) == 1
+    )
 
 
 def in_panels(layers: Sequence[AttentionLayer]) -> list[AttentionLayer]:
@@ -61,11 +72,19 @@ class KVPool:
         self.num_bytes = num_blocks * bytes_per_block(layers, block_size, dtype)
         self.current = CurrentBatch()
         num_allocated = num_blocks + num_scratch_blocks
+        caches: dict[nn.Module, tuple[Tensor, Tensor]] = {}
         for layer in layers:
-            shape = (num_allocated, block_size, layer.num_kv_heads, layer.head_size)
-            key_cache = _finite(shape, dtype, device)
-            value_cache = _finite(shape, dtype, device)
-            attach(layer.module, PagedLayer(kernels, self.current, key_cache, value_cache))
+            if layer.source is None:
+                shape = (num_allocated, block_size, layer.num_kv_heads, layer.head_size)
+                caches[layer.module] = _finite(shape, dtype, device), _finite(shape, dtype, device)
+            paged = PagedLayer(
+                kernels,
+                self.current,
+                *caches[layer.source or layer.module],
+                writes=layer.source is None,
+                sees_ahead=layer.sees_ahead,
+            )
+            attach(layer.module, paged)
 
     @property
     def scratch_block(self) -> int:
@@ -88,7 +107,8 @@ def _finite(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> T
 
 def bytes_per_block(layers: Sequence[AttentionLayer], block_size: int, dtype: torch.dtype) -> int:
     """Memory of one block over all layers, keys and values."""
-    per_token = sum(2 * layer.num_kv_heads * layer.head_size for layer in layers)
+    own = [layer for layer in layers if layer.source is None]
+    per_token = sum(2 * layer.num_kv_heads * layer.head_size for layer in own)
     return per_token * block_size * dtype.itemsize
 
 

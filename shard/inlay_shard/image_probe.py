@@ -19,7 +19,7 @@ from torch import Tensor
 from inlay_shard.errors import ModelRefused
 from inlay_shard.network import Network, TowerAnswer
 from inlay_shard.preparation import Prepared
-from inlay_shard.view import View
+from inlay_shard.view import View, Views
 
 _TOLERANCES = {torch.float32: 1e-3, torch.float16: 0.02, torch.bfloat16: 0.05}
 """Largest difference of embeddings, in units of the largest one."""
@@ -40,14 +40,15 @@ class Handover:
     """int64 (axes, tokens)."""
     added: list[Tensor]
     """(tokens, hidden) each: added to the hidden states behind the first layers."""
-    is_visible: Tensor | None
-    """bool (tokens, tokens): which tokens each token sees; None: itself and those before it."""
-    others: frozenset[str] = field(default_factory=frozenset)
-    """Names of the other arguments that are set."""
+    is_visible: Mapping[str, Tensor | None]
+    """bool (tokens, tokens), by kind of layer, or under "" for all: which tokens each token sees;
+    None: itself and those before it."""
+    others: Mapping[str, Any] = field(default_factory=dict)
+    """The other arguments that are set, by name."""
 
 
 @torch.inference_mode()
-def prove_images(network: Network, prepared: Prepared) -> View:
+def prove_images(network: Network, prepared: Prepared) -> Views:
     """What tokens see in prompts with images, if ours is what the model's own code hands over.
 
     To be called while the text tower still has the attention that it came with. Where a model's
@@ -64,12 +65,12 @@ def prove_images(network: Network, prepared: Prepared) -> View:
     inputs = {name: torch.from_numpy(entry) for name, entry in prepared.inputs.items()}
     names = inspect.signature(network.model.forward).parameters
     if network.is_adapted and not inputs.keys() & names.keys():
-        return View.CAUSAL
+        return {}
     with _encoding_once(network.image_encoder):
         ours = _ours(network, token_ids, prepared.places, inputs)
         theirs = _theirs(network, token_ids, inputs)
     _compare(ours, theirs, _TOLERANCES[network.dtype])
-    return _find_view(theirs.is_visible, prepared.places, len(token_ids))
+    return _find_views(theirs.is_visible, prepared.places, len(token_ids))
 
 
 def _theirs(network: Network, token_ids: Tensor, inputs: Mapping[str, Tensor]) -> Handover:
@@ -165,7 +166,11 @@ def _read(handed: dict[str, Any]) -> Handover:
         positions=_positions(handed.pop("position_ids", None), len(embeddings)),
         added=added,
         is_visible=_visible(handed.pop("attention_mask", None)),
-        others=frozenset(n for n, entry in handed.items() if entry is not None) - _HARMLESS,
+        others={
+            name: entry
+            for name, entry in handed.items()
+            if entry is not None and name not in _HARMLESS
+        },
     )
 
 
@@ -184,22 +189,27 @@ def _positions(position_ids: Tensor | None, num_tokens: int) -> Tensor:
     return positions[1:] if len(positions) == 4 else positions
 
 
-def _visible(mask: Any) -> Tensor | None:
-    """bool (tokens, tokens): what any layer lets a token see; None when no mask is made."""
-    masks = list(mask.values()) if isinstance(mask, dict) else [mask]
-    square = [entry[0, 0] for entry in masks if isinstance(entry, Tensor) and entry.ndim == 4]
-    if not square:
+def _visible(mask: Any) -> dict[str, Tensor | None]:
+    """bool (tokens, tokens), by kind of layer: what a token sees; None when no mask is made."""
+    masks = mask if isinstance(mask, dict) else {"": mask}
+    return {kind: _square(entry) for kind, entry in masks.items()}
+
+
+def _square(mask: Any) -> Tensor | None:
+    if not isinstance(mask, Tensor) or mask.ndim != 4:
         return None
-    seen = [entry if entry.dtype == torch.bool else entry >= 0 for entry in square]
-    return torch.stack(seen).any(0).cpu()
+    seen = mask[0, 0]
+    return (seen if seen.dtype == torch.bool else seen >= 0).cpu()
 
 
 def _compare(ours: Handover, theirs: Handover, tolerance: float) -> None:
     """Raise ModelRefused unless both say the same."""
-    if missing := sorted(theirs.others - ours.others):
-        raise ModelRefused(
-            f"with images it hands {', '.join(missing)} to its text tower, which is not supported"
-        )
+    for name, entry in theirs.others.items():
+        own = ours.others.get(name)
+        if own is None or (isinstance(own, Tensor) and not _is_close(own, entry, tolerance)):
+            raise ModelRefused(
+                f"with images it hands {name} to its text tower, which is not supported"
+            )
     shift = theirs.positions - ours.positions  # by one number: PaliGemma counts from 1
     if bool((shift != shift.flatten()[0]).any()):
         raise ModelRefused("it numbers the tokens of images in a way that is not supported")
@@ -217,8 +227,17 @@ def _is_close(some: Tensor, others: Tensor, tolerance: float) -> bool:
     return bool(difference <= tolerance * others.float().abs().max())
 
 
-def _find_view(is_visible: Tensor | None, places: NDArray[np.int64], num_tokens: int) -> View:
+def _find_views(
+    is_visible: Mapping[str, Tensor | None], places: NDArray[np.int64], num_tokens: int
+) -> Views:
     """How far tokens see, of the ways that are supported."""
+    views = {kind: _find_view(seen, places, num_tokens) for kind, seen in is_visible.items()}
+    if len(set(views.values()) - {View.CAUSAL}) > 1:
+        raise ModelRefused("its layers differ in how far ahead tokens of images see")
+    return views
+
+
+def _find_view(is_visible: Tensor | None, places: NDArray[np.int64], num_tokens: int) -> View:
     if is_visible is None:
         return View.CAUSAL
     own = torch.arange(num_tokens)

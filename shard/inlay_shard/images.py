@@ -20,7 +20,7 @@ from inlay_shard.processor import settings_digest
 from inlay_shard.recipe import Piece
 from inlay_shard.single_flight import SingleFlight
 from inlay_shard.splicing import Splicer
-from inlay_shard.view import View
+from inlay_shard.view import View, runs
 
 Found = TypeVar("Found")
 
@@ -161,6 +161,12 @@ class ImageDesk:
 
 
 def _placement(prompt: Prepared, network: Network) -> Placement:
+    """Raises PreparationRefused for an image that is too long for the model."""
+    longest, limit = max(map(len, runs(prompt.places))), network.max_image_tokens
+    if limit is not None and longest > limit:
+        raise PreparationRefused(
+            f"an image takes {longest} tokens, and this model sees {limit} tokens at a time"
+        )
     token_ids = torch.from_numpy(prompt.token_ids)
     inputs = {name: torch.from_numpy(array) for name, array in prompt.inputs.items()}
     positions = network.image_positions(token_ids, inputs)

@@ -2,6 +2,7 @@
 
 Embeddings may be wider than the model's hidden states: hidden * (1 + n). What is beyond the first
 `hidden` is added to the hidden states behind the first n layers, as models with deepstack do it.
+Behind that are the columns of what else a text tower is given of each token.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -19,7 +20,8 @@ from inlay_shard.adapter import ImageAdapter
 from inlay_shard.architecture import text_config
 from inlay_shard.sight import AdaptedSight, FoundSight, Sight, names_of
 from inlay_shard.temperature import heed_positions
-from inlay_shard.view import View
+from inlay_shard.token_inputs import find_token_inputs
+from inlay_shard.view import View, Views, widest
 
 _ADDED = "deepstack_visual_embeds"
 """Argument of a text tower: what is added behind its first layers, at the places of images."""
@@ -47,7 +49,7 @@ class Network:
         self.text_tower: PreTrainedModel = model.get_decoder()
         self._keeps_logits = "logits_to_keep" in names_of(model.forward)
         self._added: list[Tensor] = []
-        self.view = View.CAUSAL
+        self.views: Views = {}
         """What tokens of a prompt with images see; set at start-up, when it is found out."""
         self.shortcut: LogitsOf | None = None
         """Takes the place of the model's own code around its text tower; set at start-up, when it
@@ -55,6 +57,7 @@ class Network:
         self._keeps_hidden = False
         self.adds_behind_layers = _ADDED in names_of(self.text_tower.forward)
         """Whether embeddings may be wider than the hidden states; set once, as code is replaced."""
+        self._token_inputs = find_token_inputs(self.text_tower)
         self.is_adapted = adapter is not None
         """Whether an adapter says how it takes images in."""
         self._sight: Sight = (
@@ -80,6 +83,11 @@ class Network:
     def dtype(self) -> torch.dtype:
         """Type of its weights."""
         return self.model.dtype
+
+    @property
+    def has_plain_embeddings(self) -> bool:
+        """Whether embeddings are as wide as hidden states."""
+        return not (self.adds_behind_layers or self._token_inputs.width)
 
     @property
     def num_embeddings(self) -> int:
@@ -113,18 +121,36 @@ class Network:
         return self._sight.encoder
 
     @property
+    def view(self) -> View:
+        """What tokens of a prompt with images see in the layers that let them see the most."""
+        return widest(self.views)
+
+    def sees_ahead(self, kind: str) -> bool:
+        """Whether layers of a kind let tokens see others behind them."""
+        return self.views.get(kind, self.view) is not View.CAUSAL
+
+    @property
+    def max_image_tokens(self) -> int | None:
+        """Tokens in a row that an image may have; None where they see no others behind them, or no
+        window slides. Models differ in whether those of an image look back past the window."""
+        window: int | None = getattr(text_config(self.config), "sliding_window", None)
+        return window if self.view is View.IMAGE else None
+
+    @property
     def images_reach_behind(self) -> bool:
         """Whether images change what is behind them: its positions, or how far it sees."""
         return self.has_image_positions or self.view is View.PROMPT
 
     def embed(self, token_ids: Tensor, places: Tensor, features: Tensor) -> Tensor:
         """Embeddings (tokens, width) of `token_ids`, with `features` (n, width) at `places`."""
-        token_ids = token_ids.index_fill(0, places, 0)  # a placeholder may have no embedding
-        embeddings: Tensor = self.model.get_input_embeddings()(token_ids.unsqueeze(0))[0]
+        known = token_ids.index_fill(0, places, 0)  # a placeholder may have no embedding
+        embeddings: Tensor = self.model.get_input_embeddings()(known.unsqueeze(0))[0]
         beyond = features.shape[1] - embeddings.shape[1]
         if beyond:
             embeddings = functional.pad(embeddings, (0, beyond))
-        return embeddings.index_copy(0, places, features.to(embeddings.dtype))
+        embeddings = embeddings.index_copy(0, places, features.to(embeddings.dtype))
+        columns = self._token_inputs.columns(token_ids, places)
+        return torch.cat([embeddings, columns.to(embeddings.dtype)], 1)
 
     def logits(
         self,
@@ -149,9 +175,12 @@ class Network:
         positions = position_ids if len(position_ids) == 1 else position_ids.unsqueeze(1)
         if embeddings is None:
             return self._call(keep, position_ids=positions, input_ids=token_ids.unsqueeze(0))
+        width = self._token_inputs.width
+        embeddings, columns = torch.split(embeddings, [embeddings.shape[1] - width, width], 1)
+        named = self._token_inputs.arguments(columns)
         first, *self._added = torch.split(embeddings.unsqueeze(0), self.hidden_size, -1)
         try:
-            return self._call(keep, position_ids=positions, inputs_embeds=first)
+            return self._call(keep, position_ids=positions, inputs_embeds=first, **named)
         finally:
             self._added = []
 
@@ -194,11 +223,13 @@ class Network:
         does behind its tower (scaling, capping) is done here too.
         """
         answer = TowerAnswer(last_hidden_state=hidden.unsqueeze(0))
+        nothing = hidden.new_zeros(len(hidden), self._token_inputs.width)
+        named = self._token_inputs.arguments(nothing)
         keep = torch.arange(len(hidden), device=hidden.device)
         own = self.text_tower.forward
         self.text_tower.__dict__["forward"] = lambda *arguments, **named: answer
         try:
-            return self._call(keep, inputs_embeds=hidden.unsqueeze(0))
+            return self._call(keep, inputs_embeds=hidden.unsqueeze(0), **named)
         finally:
             self.text_tower.__dict__["forward"] = own
 

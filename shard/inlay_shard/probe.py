@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -28,6 +29,8 @@ class _Recorder:
         self.module = module
         self.num_calls = 0
         self.layer: AttentionLayer | None = None
+        self.memory: tuple[Tensor, Tensor] | None = None
+        """Keys and values, kept so that no other layer's can come to lie where they are."""
         self.sliding_window: int | None = None
         self.softcap: float | None = None
 
@@ -42,6 +45,7 @@ class _Recorder:
         sinks: Tensor | None,
     ) -> Tensor:
         self.num_calls += 1
+        self.memory = key, value
         self.sliding_window, self.softcap = sliding_window, softcap
         if key.shape[:2] != value.shape[:2] or len(key) != len(query):
             raise ModelRefused("its queries, keys and values differ in number, not supported")
@@ -93,7 +97,22 @@ def install(network: Network) -> list[AttentionLayer]:
     network.logits(token_ids, positions, torch.zeros(1, dtype=torch.int64, device=network.device))
     called = [recorder for recorder in recorders if recorder.num_calls]
     _check_calls(network, called)
-    return [recorder.layer for recorder in called if recorder.layer is not None]
+    return list(_layers(network, called))
+
+
+def _layers(network: Network, called: list[_Recorder]) -> Iterator[AttentionLayer]:
+    """What each layer caches; one that is handed the keys and values of another caches nothing."""
+    sources: dict[tuple[int, ...], nn.Module] = {}
+    kinds = _layer_kinds(text_config(network.config), len(called))
+    for recorder, kind in zip(called, kinds, strict=True):
+        assert recorder.layer is not None and recorder.memory is not None
+        lies_at = tuple(entry.data_ptr() for entry in recorder.memory)
+        source = sources.setdefault(lies_at, recorder.module)
+        yield replace(
+            recorder.layer,
+            source=None if source is recorder.module else source,
+            sees_ahead=network.sees_ahead(kind),
+        )
 
 
 def _attention_modules(tower: nn.Module) -> Iterator[nn.Module]:

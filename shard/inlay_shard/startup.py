@@ -13,6 +13,7 @@ from inlay_shard import facts, probe
 from inlay_shard.cache import (
     AttentionLayer,
     KVPool,
+    all_alike,
     bytes_per_block,
     choose_num_blocks,
     in_panels,
@@ -119,7 +120,7 @@ def _try_images(network: Network, config: ShardConfig, report: Report) -> int:
     """Prove that images reach the text tower; about what embedding the most at a time takes."""
     report("trying a prompt with pictures")
     prepared = sample(config.model, config.plugins)
-    network.view = prove_images(network, prepared)
+    network.views = prove_images(network, prepared)
     names = network.pixel_names(prepared.inputs)
     pixels = {name: torch.from_numpy(prepared.inputs[name]) for name in names}
     with torch.inference_mode(), measured(network.device) as peak:
@@ -220,7 +221,7 @@ def _pack(
     fused, is_quantised = None, config.quantize is not None
     if not fits(config.block_size):
         report(f"blocks of {config.block_size} tokens: slower than multiples of {PANEL}")
-    elif not network.adds_behind_layers:
+    elif network.has_plain_embeddings and all_alike(layers):
         fused = fuse(network, [layer.module for layer in layers], is_quantised=is_quantised)
     if fused is None and is_quantised:
         raise ModelRefused(

@@ -1,6 +1,8 @@
 """How far the tokens of a prompt with images see ahead."""
 
+from collections.abc import Mapping
 from enum import Enum
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +30,21 @@ class View(Enum):
         if self is View.PROMPT:
             return np.full(num_tokens, num_tokens, np.int32)
         stops = np.arange(1, num_tokens + 1, dtype=np.int32)
-        for run in np.split(places, np.flatnonzero(np.diff(places) > 1) + 1):
+        for run in runs(places):
             stops[run] = run[-1] + 1
         return stops
+
+
+def runs(places: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Ascending positions, cut where there is a gap between them."""
+    return np.split(places, np.flatnonzero(np.diff(places) > 1) + 1)
+
+
+Views: TypeAlias = Mapping[str, View]
+"""By kind of layer, as `layer_types` of a configuration names them; under "" where all layers see
+alike."""
+
+
+def widest(views: Views) -> View:
+    """What the layers see that see the most."""
+    return max(views.values(), key=list(View).index, default=View.CAUSAL)

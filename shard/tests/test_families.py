@@ -24,6 +24,7 @@ SEEING = {
     "qwen3_vl_moe": "the same, with experts",
     "glm4v": "positions on three axes, another rotation",
     "gemma3": "images seen in both directions, sliding windows",
+    "gemma4": "the same in some layers alone; layers that share keys, and inputs for each layer",
     "paligemma": "prompts seen in both directions",
     "granite_docling": "an embedding a tile",
     "cohere_compass": "images added behind layers that slide",

@@ -11,6 +11,7 @@ from families.recipes import RECIPES
 from local_shard import Shard, picture, start_shard
 
 from inlay_proto import generate_pb2 as pb
+from inlay_shard.errors import PreparationRefused
 from inlay_shard.model import quiet
 from inlay_shard.view import View
 
@@ -50,6 +51,14 @@ def test_a_row_that_cuts_an_image_fails_alone(gemma3: Shard) -> None:
     driver.run()
     assert cut.failure is not None and "cuts an image" in cut.failure.message
     assert len(whole.output_ids) > 0
+
+
+def test_an_image_longer_than_the_window_is_refused(
+    gemma3: Shard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gemma3.ready.network.config.get_text_config(), "sliding_window", 3)
+    with pytest.raises(PreparationRefused, match="takes 4 tokens, and this model sees 3 tokens"):
+        gemma3.prepare(["another", picture(7), "?"])
 
 
 def test_a_prompt_without_an_image_is_refused_where_prompts_are_seen_whole(tmp_path: Path) -> None:

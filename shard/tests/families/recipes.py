@@ -112,11 +112,16 @@ RECIPES: dict[str, Recipe] = {
             "audio_config": None,
             "vision_config": {"position_embedding_size": 512},
             "text_config": {
-                "hidden_size_per_layer_input": 0,
+                "hidden_size_per_layer_input": 8,
                 "vocab_size_per_layer_input": 384,
+                "num_kv_shared_layers": 2,
                 "use_bidirectional_attention": "vision",
+                "layer_types": ["sliding_attention", "full_attention"] * 2,
+                "num_hidden_layers": 4,
+                "sliding_window": 72,
             },
-        }
+        },
+        image_processor={"max_soft_tokens": 70},
     ),
     "gemma4_unified": Recipe(config={"audio_config": None}),
     "got_ocr2": Recipe(
