@@ -79,7 +79,7 @@ def _theirs(network: Network, token_ids: Tensor, inputs: Mapping[str, Tensor]) -
     known.pop("attention_mask", None)
     with _stopped_at(network.text_tower) as handed:
         network.model(input_ids=token_ids.unsqueeze(0), **network.place(known), use_cache=False)
-    return _read(handed)
+    return _read(handed, network.num_position_axes)
 
 
 def _ours(
@@ -100,7 +100,7 @@ def _ours(
     keep = torch.zeros(1, dtype=torch.int64, device=network.device)
     with _stopped_at(network.text_tower) as handed:
         network.logits(token_ids, positions.to(network.device), keep, embeddings)
-    return _read(handed)
+    return _read(handed, network.num_position_axes)
 
 
 @contextmanager
@@ -153,7 +153,7 @@ def _are_equal(some: list[Tensor], others: list[Tensor]) -> bool:
     return len(some) == len(others) and all(map(torch.equal, some, others))
 
 
-def _read(handed: dict[str, Any]) -> Handover:
+def _read(handed: dict[str, Any], num_axes: int) -> Handover:
     if handed.get("inputs_embeds") is None:
         raise ModelRefused("it does not hand embeddings with images to its text tower")
     embeddings: Tensor = handed.pop("inputs_embeds")[0]
@@ -163,7 +163,7 @@ def _read(handed: dict[str, Any]) -> Handover:
     ]
     return Handover(
         embeddings=embeddings,
-        positions=_positions(handed.pop("position_ids", None), len(embeddings)),
+        positions=_positions(handed.pop("position_ids", None), len(embeddings), num_axes),
         added=added,
         is_visible=_visible(handed.pop("attention_mask", None)),
         others={
@@ -181,12 +181,12 @@ def _everywhere(added: Tensor, is_image: Tensor) -> Tensor:
     return whole
 
 
-def _positions(position_ids: Tensor | None, num_tokens: int) -> Tensor:
+def _positions(position_ids: Tensor | None, num_tokens: int, num_axes: int) -> Tensor:
     """int64 (axes, tokens), from whatever shape a text tower takes them in."""
     if position_ids is None:
         return torch.arange(num_tokens).unsqueeze(0)
     positions = position_ids.reshape(-1, num_tokens).cpu()
-    return positions[1:] if len(positions) == 4 else positions
+    return positions[1:] if len(positions) > num_axes else positions
 
 
 def _visible(mask: Any) -> dict[str, Tensor | None]:

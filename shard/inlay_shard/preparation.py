@@ -1,7 +1,7 @@
 """Images, alone or in a prompt, through the model's own processor."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -92,6 +92,14 @@ class Preparer:
         spans = _spans(places, self._counts(places, images))
         return Prepared(token_ids=token_ids, places=places, spans=spans, inputs=inputs)
 
+    def takes_images(self) -> bool:
+        """Whether the processor takes a small picture, written by the recipe."""
+        try:
+            self._process(self.recipe.write([b""]), [Image.new("RGB", (64, 48))], False)
+        except PreparationRefused:
+            return False
+        return True
+
     def _process(
         self, text: str, images: list[Image.Image], add_special_tokens: bool
     ) -> dict[str, NDArray[Any]]:
@@ -109,7 +117,7 @@ class Preparer:
             raise PreparationRefused(reason) from error
         tensors = {k: v for k, v in made.items() if isinstance(v, torch.Tensor)}
         tensors.pop("attention_mask", None)  # one prompt alone is not padded
-        return {name: tensor.numpy() for name, tensor in tensors.items()}
+        return {name: _array(tensor) for name, tensor in tensors.items()}
 
     def _counts(self, places: NDArray[np.int64], images: list[Image.Image]) -> list[int]:
         """How many placeholders each image has."""
@@ -128,6 +136,12 @@ class Preparer:
         return int((token_ids == self.recipe.image_token_id).sum())
 
 
+def _array(tensor: torch.Tensor) -> NDArray[Any]:
+    """In float32 where NumPy has no such type: Llama 4's processor makes bfloat16."""
+    array: NDArray[Any] = (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+    return array
+
+
 def _spans(places: NDArray[np.int64], counts: Sequence[int]) -> list[tuple[int, int]]:
     bounds = np.cumsum([0, *counts]).tolist()
     return [(int(places[a]), int(places[b - 1]) + 1) for a, b in pairwise(bounds)]
@@ -140,7 +154,20 @@ def load_preparer(folder: Path) -> Preparer | None:
     if processor is None or not hasattr(processor, "image_token"):
         return None
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    return Preparer(processor, _recipe(config, processor))
+    recipe = _recipe(config, processor)
+    if not any(recipe.wrapping):
+        recipe = replace(recipe, wrapping=_demanded_wrapping(processor, recipe))
+    return Preparer(processor, recipe)
+
+
+def _demanded_wrapping(processor: Any, recipe: Recipe) -> tuple[str, str]:
+    """Tokens without which the processor refuses an image (HunYuan-VL)."""
+    tokens = [getattr(processor, f"image_{end}_token", None) for end in ("start", "end")]
+    if not all(isinstance(token, str) for token in tokens):
+        return "", ""
+    wrapped = replace(recipe, wrapping=(tokens[0], tokens[1]))
+    is_bare = Preparer(processor, recipe).takes_images()
+    return ("", "") if is_bare or not Preparer(processor, wrapped).takes_images() else tokens
 
 
 def _recipe(config: Any, processor: Any) -> Recipe:

@@ -7,8 +7,10 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
+from transformers.configuration_utils import PretrainedConfig
 
 from inlay_shard.adapter import ImageAdapter
+from inlay_shard.architecture import text_config
 from inlay_shard.errors import ModelRefused
 
 
@@ -21,7 +23,7 @@ class Sight(Protocol):
 
     @property
     def num_position_axes(self) -> int:
-        """1, or 3 when positions have a time, a height and a width (M-RoPE)."""
+        """1, or mostly 3 when positions have a time, a height and a width (M-RoPE)."""
 
     @property
     def has_own_positions(self) -> bool:
@@ -53,7 +55,7 @@ class FoundSight:
         )
         self._positioner = _with_method(model, "get_rope_index")
         self.has_own_positions = self._positioner is not None
-        self.num_position_axes = 3 if self.has_own_positions else 1
+        self.num_position_axes = _num_axes(model.config) if self.has_own_positions else 1
         self.image_token_id = _image_token_id(model.config) if self._image_names else None
 
     def pixel_names(self, inputs: Iterable[str]) -> list[str]:
@@ -116,6 +118,12 @@ def _image_token_id(config: Any) -> int | None:
         if (token_id := getattr(config, name, None)) is not None:
             return int(token_id)
     return None
+
+
+def _num_axes(config: PretrainedConfig) -> int:
+    """Of positions: as many as share the rotation, which HunYuan-VL counts one more of."""
+    rope = getattr(text_config(config), "rope_parameters", None) or {}
+    return len(rope.get("mrope_section") or (0, 0, 0))
 
 
 def _parts(model: Any) -> Iterator[Any]:

@@ -8,11 +8,14 @@ import torch
 import transformers
 from transformers.models.auto import image_processing_auto, processing_auto
 
+from families.extras import has_torchvision
 from families.recipes import Recipe
 from families.shrink import small
 from families.tokens import IDS, make_tokenizer
 
 SEED = 20
+_SMALL = {"shortest_edge": 32, "min_pixels": 32 * 32, "max_pixels": 64 * 64}
+"""Limits of the size of pictures; others are those of the longest edge."""
 
 
 def make_folder(config_class: Any, model_class: Any, recipe: Recipe, folder: Path) -> bool:
@@ -49,9 +52,10 @@ def _save_processor(model_type: str, recipe: Recipe, folder: Path) -> bool:
     pictures: Any = vars(image_processing_auto)["IMAGE_PROCESSOR_MAPPING_NAMES"]
     name = recipe.processor_name or known.get(model_type)
     names = pictures.get(recipe.image_processor_type or model_type) or {}
-    if not name or "pil" not in names:
+    backend = "torchvision" if has_torchvision() else "pil"
+    if not name or backend not in names:
         return False
-    kind = _image_processor_class(names["pil"])
+    kind = _image_processor_class(names[backend])
     settings = _small_picture(kind().to_dict()) | recipe.image_processor
     kind(**settings).save_pretrained(folder)
     processor = {"processor_class": name} | recipe.processor
@@ -84,4 +88,4 @@ def _small_size(size: dict[str, int], longest: int) -> dict[str, int]:
         return {"height": 32, "width": 32}
     if {"shortest_edge", "longest_edge"} <= size.keys() and size["shortest_edge"] > 1000:
         return {"shortest_edge": 32 * 32, "longest_edge": 64 * 64}  # of pixels, not of an edge
-    return {name: {"shortest_edge": 32, "longest_edge": longest}[name] for name in size}
+    return {name: _SMALL.get(name, longest) for name in size}

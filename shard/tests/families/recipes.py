@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from families.tokens import IDS
+
 MROPE = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 3, 3]}
 
 
@@ -41,9 +43,66 @@ _PINPOINTS = {"image_grid_pinpoints": [[32, 64], [64, 32], [64, 64]]}
 _M_ROPE = {"text_config": {"rope_parameters": MROPE}}
 _GLM_ROPE = {"text_config": {"rope_parameters": MROPE | {"partial_rotary_factor": 1.0}}}
 
+_VISION_ENDS = {
+    "vision_start_token_id": IDS["<|vision_start|>"],
+    "vision_end_token_id": IDS["<|vision_end|>"],
+}
 _ALL_HEADS = {"num_key_value_heads": 4}
+_SHARING = {
+    "layer_types": ["sliding_attention", "full_attention"] * 2,
+    "num_hidden_layers": 4,
+    "num_kv_shared_layers": 2,
+    "hidden_size_per_layer_input": 8,
+    "vocab_size_per_layer_input": 384,
+}
+"""Layers that share keys, and inputs for each of them."""
+_VISION_CODES = {
+    "embed_dim": 4,
+    "latent_channels": 4,
+    "base_channels": 32,
+    "channel_multiplier": [1, 1, 1, 1],
+    "num_res_blocks": 1,
+}
+_MUSE = {"out_hidden_size": 128, "projector_hidden_size": 64}
 
 RECIPES: dict[str, Recipe] = {
+    "chameleon": Recipe(
+        config={
+            "vq_config": _VISION_CODES
+            | {"num_embeddings": 8, "resolution": 32, "channel_multiplier": [1, 1, 1]},
+            "vocabulary_map": {"<image>": IDS["<image>"]}
+            | {f"IMGIMG{letter}Z": 300 + place for place, letter in enumerate("ABCDEFGH")},
+        },
+        processor={"image_seq_length": 64},
+    ),
+    "hunyuan_vl": Recipe(
+        config={
+            "text_config": {
+                "rope_parameters": MROPE | {"mrope_section": [2, 2, 2, 2]},
+                "num_key_value_heads": 2,
+            },
+            "vision_config": {"out_hidden_size": 64, "text_hidden_size": 64},
+        }
+    ),
+    "emu3": Recipe(
+        config={
+            "vq_config": _VISION_CODES | {"codebook_size": 8},
+            "vocabulary_map": {"<image>": IDS["<image>"], "<|extra_200|>": IDS["<line>"]}
+            | {f"<|visual token {code:06}|>": 300 + code for code in range(8)},
+        },
+        image_processor={"min_pixels": 32 * 32, "max_pixels": 64 * 64},
+    ),
+    "granite4_vision": Recipe(
+        config=_PINPOINTS
+        | {
+            "downsample_rate": "1/2",
+            "deepstack_layer_map": [[-1, 0]],
+            "spatial_target_layers": [1, 1, 1, 1],
+            "vision_config": {"hidden_size": 64},
+            "qformer_config": {"model_type": "blip_2_qformer", "encoder_hidden_size": 64},
+        },
+        processor=_CLIP | {"downsample_rate": "1/2"},
+    ),
     "aria": Recipe(
         config={
             "vision_config": {"image_size": 980, "patch_size": 140},
@@ -57,7 +116,9 @@ RECIPES: dict[str, Recipe] = {
         processor={"patch_size": 8, "img_size": 32, "downsample_factor": 2},
     ),
     "blip-2": Recipe(config={"num_query_tokens": 4}, processor={"num_query_tokens": 4}),
-    "cohere2_vision": Recipe(config={"alignment_intermediate_size": 64}),
+    "cohere2_vision": Recipe(
+        config={"alignment_intermediate_size": 64}, image_processor={"patch_size": 2}
+    ),
     "cohere_compass": Recipe(
         config={
             "text_config": {
@@ -88,9 +149,6 @@ RECIPES: dict[str, Recipe] = {
         processor={"num_image_tokens": 16},
         image_processor={"high_res_size": {"height": 64, "width": 64}},
     ),
-    "dots3_note": Recipe(
-        config={"text_config": {"num_key_value_heads": 4, "per_layer_config": {}}}
-    ),
     "ernie4_5_vl_moe": Recipe(
         config={"text_config": {"moe_intermediate_size": [32, 32], "rope_parameters": MROPE}}
     ),
@@ -112,18 +170,29 @@ RECIPES: dict[str, Recipe] = {
             "audio_config": None,
             "vision_config": {"position_embedding_size": 512},
             "text_config": {
-                "hidden_size_per_layer_input": 8,
-                "vocab_size_per_layer_input": 384,
-                "num_kv_shared_layers": 2,
                 "use_bidirectional_attention": "vision",
-                "layer_types": ["sliding_attention", "full_attention"] * 2,
-                "num_hidden_layers": 4,
                 "sliding_window": 72,
+                **_SHARING,
             },
         },
         image_processor={"max_soft_tokens": 70},
     ),
-    "gemma4_unified": Recipe(config={"audio_config": None}),
+    "gemma4_text": Recipe(config=_SHARING),
+    "gemma4_unified": Recipe(
+        config={"audio_config": None, "text_config": {"sliding_window": 72}},
+        image_processor={"max_soft_tokens": 70},
+    ),
+    "gemma3n_text": Recipe(config=_SHARING | {"laurel_rank": 8}),
+    "gemma3n": Recipe(
+        config={
+            "audio_config": None,
+            "text_config": _SHARING
+            | {"laurel_rank": 8, "vocab_size_per_layer_input": IDS["<image>"]},
+            "vision_config": {"architecture": "test_resnet", "hidden_size": 96},
+            "vision_soft_tokens_per_image": 1,
+        },
+        processor={"image_seq_length": 1},
+    ),
     "got_ocr2": Recipe(
         config={"vision_config": {"image_size": 1024, "patch_size": 16}},
         placeholder="<imgpad>",
@@ -161,18 +230,29 @@ RECIPES: dict[str, Recipe] = {
     "deepseek_v2": Recipe(config=_ALL_HEADS),
     "deepseek_v3": Recipe(config=_ALL_HEADS),
     "glm4_moe_lite": Recipe(config=_ALL_HEADS),
+    "minimax_m3_vl": Recipe(placeholder="]<]image[>["),
     "minicpm3": Recipe(config=_ALL_HEADS),
     "youtu": Recipe(config=_ALL_HEADS),
+    "muse_glimmer": Recipe(config=_MUSE, placeholder="<|patch|>"),
+    "muse_spark": Recipe(config=_MUSE | {"audio_config": None}, placeholder="<|patch|>"),
+    "molmo2": Recipe(
+        config={
+            "vision_config": {"image_size": [32, 32]},
+            "adapter_config": {"vision_feature_layer": [1, 0], "text_hidden_size": 64},
+        },
+        placeholder="<im_patch>",
+    ),
     "llama4": Recipe(
+        placeholder="<|patch|>",
         config={
             "vision_config": {
+                "intermediate_size": 128,
                 "vision_output_dim": 32,
                 "projector_input_dim": 32,
                 "projector_output_dim": 32,
             }
         }
     ),
-    "molmo2": Recipe(config={"vision_config": {"image_size": [32, 32]}}),
     "ovis2": Recipe(placeholder="<IMG_ATOM>", processor={"image_seq_length": 16}),
     "paddleocr_vl": Recipe(config=_M_ROPE),
     "paligemma": Recipe(
@@ -182,12 +262,22 @@ RECIPES: dict[str, Recipe] = {
     "qianfan_ocr": Recipe(placeholder="<IMG_CONTEXT>", processor={"image_seq_length": 4}),
     "qwen2_vl": Recipe(config=_M_ROPE | {"vision_config": {"hidden_size": 64}}),
     "qwen2_5_vl": Recipe(config=_M_ROPE),
-    "qwen2_5_omni_thinker": Recipe(config=_M_ROPE),
-    "qwen3_omni_moe_thinker": Recipe(config=_M_ROPE),
+    "qwen2_5_omni_thinker": Recipe(config=_M_ROPE | _VISION_ENDS),
+    "qwen3_omni_moe_thinker": Recipe(config=_M_ROPE | _VISION_ENDS),
     "qwen3_vl": Recipe(config=_M_ROPE | {"vision_config": {"deepstack_visual_indexes": [0]}}),
     "qwen3_vl_moe": Recipe(
         config=_M_ROPE | {"vision_config": {"deepstack_visual_indexes": [0]}},
         image_processor_type="qwen3_vl",
+    ),
+    "video_llava": Recipe(processor=_CLIP),
+    "step3p7": Recipe(
+        placeholder="<im_patch>",
+        config={
+            "text_config": {
+                "sliding_window": 16,
+                "layer_types": ["full_attention", "sliding_attention"],
+            }
+        }
     ),
     "smolvlm": Recipe(config={"scale_factor": 2}, processor={"image_seq_len": 4}),
     "vipllava": Recipe(config={"vision_feature_layers": [-1, -2]}, processor=_CLIP),

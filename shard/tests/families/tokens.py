@@ -89,6 +89,9 @@ FIXED = (
     "<IMG_COL>",
     "<IMG_ROW>",
     "<IMG_END>",
+    "]<]image[>[",
+    "]<]start of image[>[",
+    "]<]end of image[>[",
 )
 """Tokens that processors and models name by their text."""
 SPECIAL = ("<pad>", "<end>", "<bos>", "<unk>", *NAMED.values(), *FIXED)
