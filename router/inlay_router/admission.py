@@ -81,6 +81,7 @@ class Admission:
                 GenerationRequest(
                     prompt=prompt,
                     max_new_tokens=max_new_tokens,
+                    budget_name=budget_name,
                     sampling=sampling,
                     grammar=grammar,
                     finishing=finishing,

@@ -39,6 +39,8 @@ class GenerationRequest:
     prompt: Prompt
     max_new_tokens: int
     """At least 1; prompt and answer together fit `max_total_tokens`."""
+    budget_name: str = "max_new_tokens"
+    """What the client calls `max_new_tokens`."""
     sampling: pb.Sampling = field(default_factory=pb.Sampling)
     grammar: pb.Grammar | None = None
     """Accepted by the compile pool."""

@@ -17,11 +17,12 @@ def can_ever_run(sequence: Sequence, pool: BlockPool) -> bool:
 def check_can_ever_run(sequence: Sequence, pool: BlockPool) -> None:
     """Raises ValidationError unless `can_ever_run`."""
     if not can_ever_run(sequence, pool):
+        request = sequence.request
         raise ValidationError(
-            "`inputs` tokens + `max_new_tokens` must be <="
+            f"`inputs` tokens + `{request.budget_name}` must be <="
             f" {pool.num_blocks * pool.block_size + 1}."
             f" Given: {sequence.num_prompt_tokens} `inputs` tokens and"
-            f" {sequence.request.max_new_tokens} `max_new_tokens`"
+            f" {request.max_new_tokens} `{request.budget_name}`"
         )
 
 
