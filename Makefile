@@ -7,7 +7,7 @@ XGRAMMAR := "xgrammar>=0.2.8,<0.3" "apache-tvm-ffi>=0.1.11"
 export PYTHONSAFEPATH := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install serve test check format stubs compatibility evaluate families faults fuzz soak bench clean
+.PHONY: help install serve test check format stubs compatibility evaluate families families-beside-torchvision faults fuzz soak bench clean
 
 help: ## say what each verb does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -63,6 +63,14 @@ evaluate: .venv/installed ## ask the embedded model about scenes that it never s
 
 families: .venv/installed ## try a tiny model of every family (ARGS="llava …" for some), write docs/families.md
 	PYTHONPATH=shard/tests $(BIN)/python -m families $(ARGS)
+
+families-beside-torchvision: .families/installed ## try the families whose images need torchvision, timm or scipy
+	PYTHONPATH=shard/tests:.families $(BIN)/python -m families --beside-extras
+
+# In a folder of their own: PyPI's torchvision is compiled for another torch than the one for CPUs.
+.families/installed: .venv/installed
+	$(BIN)/pip install --quiet --no-deps --upgrade --target .families "torchvision==0.28.*" timm scipy
+	@touch $@
 
 faults: .venv/installed ## kill and stop processes while streams run (ARGS="--kills 200"), count lost and altered ones
 	PYTHONPATH=integration-tests $(BIN)/python -m faults $(ARGS)

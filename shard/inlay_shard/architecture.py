@@ -3,7 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    GenerationMixin,
+)
 from transformers.configuration_utils import PretrainedConfig
 
 from inlay_shard.errors import ModelRefused
@@ -48,10 +53,19 @@ def auto_class(config: PretrainedConfig) -> Any:
     """The `transformers` class that loads the model. Raises ModelRefused when there is none."""
     for candidate in (AutoModelForImageTextToText, AutoModelForCausalLM):
         if type(config) in candidate._model_mapping:
+            _check_answers(candidate._model_mapping[type(config)])
             return candidate
     raise ModelRefused(
         f"transformers has no decoder of text for models of type {config.model_type}"
     )
+
+
+def _check_answers(found: Any) -> None:
+    """found: the class of a model, or several of which the first counts."""
+    model_class = found[0] if isinstance(found, tuple) else found
+    is_ours_to_judge = model_class.__module__.startswith("transformers.")
+    if is_ours_to_judge and not issubclass(model_class, GenerationMixin):
+        raise ModelRefused("it does not answer by one token after the other")
 
 
 def check(config: PretrainedConfig, num_ranks: int) -> None:

@@ -34,8 +34,8 @@ def read_embeds(embeds: pb.ImageEmbeds, recipe: Recipe, network: Network) -> Emb
 def _check_model(recipe: Recipe, network: Network) -> Frame:
     if network.has_image_positions:
         raise _refusal(network, "number the tokens of an image by its rows and columns")
-    if network.adds_behind_layers:
-        raise _refusal(network, "look at images again behind their first layers")
+    if network.adds_to_layers:
+        raise _refusal(network, "look at images again in their layers")
     if recipe.frame is None:
         raise _refusal(network, "lay the tokens of an image out in rows or tiles")
     return recipe.frame

@@ -79,7 +79,7 @@ def _theirs(network: Network, token_ids: Tensor, inputs: Mapping[str, Tensor]) -
     known.pop("attention_mask", None)
     with _stopped_at(network.text_tower) as handed:
         network.model(input_ids=token_ids.unsqueeze(0), **network.place(known), use_cache=False)
-    return _read(handed, network.num_position_axes)
+    return _read(handed, network)
 
 
 def _ours(
@@ -100,7 +100,7 @@ def _ours(
     keep = torch.zeros(1, dtype=torch.int64, device=network.device)
     with _stopped_at(network.text_tower) as handed:
         network.logits(token_ids, positions.to(network.device), keep, embeddings)
-    return _read(handed, network.num_position_axes)
+    return _read(handed, network)
 
 
 @contextmanager
@@ -153,18 +153,16 @@ def _are_equal(some: list[Tensor], others: list[Tensor]) -> bool:
     return len(some) == len(others) and all(map(torch.equal, some, others))
 
 
-def _read(handed: dict[str, Any], num_axes: int) -> Handover:
+def _read(handed: dict[str, Any], network: Network) -> Handover:
     if handed.get("inputs_embeds") is None:
         raise ModelRefused("it does not hand embeddings with images to its text tower")
     embeddings: Tensor = handed.pop("inputs_embeds")[0]
-    mask = handed.pop("visual_pos_masks", None)
-    added = [
-        _everywhere(entry, mask[0]) for entry in handed.pop("deepstack_visual_embeds", None) or ()
-    ]
     return Handover(
         embeddings=embeddings,
-        positions=_positions(handed.pop("position_ids", None), len(embeddings), num_axes),
-        added=added,
+        positions=_positions(
+            handed.pop("position_ids", None), len(embeddings), network.num_position_axes
+        ),
+        added=[] if network.additions is None else network.additions.take(handed),
         is_visible=_visible(handed.pop("attention_mask", None)),
         others={
             name: entry
@@ -172,13 +170,6 @@ def _read(handed: dict[str, Any], num_axes: int) -> Handover:
             if entry is not None and name not in _HARMLESS
         },
     )
-
-
-def _everywhere(added: Tensor, is_image: Tensor) -> Tensor:
-    """(tokens, hidden): rows of `added` where `is_image`, zeros elsewhere."""
-    whole = added.new_zeros(len(is_image), added.shape[-1])
-    whole[is_image] = added
-    return whole
 
 
 def _positions(position_ids: Tensor | None, num_tokens: int, num_axes: int) -> Tensor:

@@ -1,7 +1,7 @@
 """A loaded model as the engine sees it: token ids in, logits out, images embedded on the way.
 
 Embeddings may be wider than the model's hidden states: hidden * (1 + n). What is beyond the first
-`hidden` is added to the hidden states behind the first n layers, as models with deepstack do it.
+`hidden` is added to the hidden states at n of the layers, as models with deepstack do it.
 Behind that are the columns of what else a text tower is given of each token.
 """
 
@@ -18,14 +18,11 @@ from transformers.modeling_outputs import MoeModelOutputWithPast
 
 from inlay_shard.adapter import ImageAdapter
 from inlay_shard.architecture import text_config
+from inlay_shard.layer_additions import find_layer_additions
 from inlay_shard.sight import AdaptedSight, FoundSight, Sight, names_of
 from inlay_shard.temperature import heed_positions
 from inlay_shard.token_inputs import find_token_inputs
 from inlay_shard.view import View, Views, widest
-
-_ADDED = "deepstack_visual_embeds"
-"""Argument of a text tower: what is added behind its first layers, at the places of images."""
-
 
 LogitsOf: TypeAlias = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
 """Called with what `Network.logits` is called with, to the same end."""
@@ -46,7 +43,7 @@ class Network:
     def __init__(self, model: PreTrainedModel, adapter: ImageAdapter | None = None) -> None:
         """adapter: how it takes images in; without one that is found in its code."""
         self.model = model
-        self.text_tower: PreTrainedModel = model.get_decoder()
+        self.text_tower = _text_tower(model)
         self._keeps_logits = "logits_to_keep" in names_of(model.forward)
         self._added: list[Tensor] = []
         self.views: Views = {}
@@ -55,18 +52,18 @@ class Network:
         """Takes the place of the model's own code around its text tower; set at start-up, when it
         is proven."""
         self._keeps_hidden = False
-        self.adds_behind_layers = _ADDED in names_of(self.text_tower.forward)
-        """Whether embeddings may be wider than the hidden states; set once, as code is replaced."""
+        self.additions = find_layer_additions(model)
+        """How images are added to hidden states on the way; found once, as code is replaced."""
         self._token_inputs = find_token_inputs(self.text_tower)
         self.is_adapted = adapter is not None
         """Whether an adapter says how it takes images in."""
         self._sight: Sight = (
-            FoundSight(model, adds_behind_layers=self.adds_behind_layers)
+            FoundSight(model, adds_to_layers=self.adds_to_layers)
             if adapter is None
             else AdaptedSight(model, adapter)
         )
         heed_positions(self.text_tower)
-        if self.adds_behind_layers:
+        if self.adds_to_layers:
             self.text_tower.register_forward_pre_hook(self._hand_added, with_kwargs=True)
 
     @property
@@ -85,9 +82,14 @@ class Network:
         return self.model.dtype
 
     @property
+    def adds_to_layers(self) -> bool:
+        """Whether embeddings of images are wider than hidden states."""
+        return self.additions is not None
+
+    @property
     def has_plain_embeddings(self) -> bool:
         """Whether embeddings are as wide as hidden states."""
-        return not (self.adds_behind_layers or self._token_inputs.width)
+        return not (self.adds_to_layers or self._token_inputs.width)
 
     @property
     def num_embeddings(self) -> int:
@@ -188,11 +190,9 @@ class Network:
         self, tower: object, arguments: tuple[Any, ...], named: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
         """Before each pass of the text tower: what is added to every token, mostly zeros."""
-        if not self._added:
+        if not self._added or self.additions is None:
             return None
-        everywhere = torch.ones(self._added[0].shape[:2], dtype=torch.bool, device=self.device)
-        added = [entry[0] for entry in self._added]
-        return arguments, named | {"visual_pos_masks": everywhere, _ADDED: added}
+        return arguments, named | self.additions.arguments(self._added)
 
     def _call(self, keep: Tensor, **inputs: Any) -> Tensor:
         if self._keeps_logits:
@@ -257,3 +257,10 @@ class Network:
         inputs: what the model's processor made of the prompt.
         """
         return self._sight.positions(token_ids, inputs)
+
+
+def _text_tower(model: PreTrainedModel) -> PreTrainedModel:
+    """What is under the head. A head may have a layer that is called decoder (ModernBERT)."""
+    decoder: Any = model.get_decoder()
+    tower: PreTrainedModel = model.base_model if isinstance(decoder, torch.nn.Linear) else decoder
+    return tower

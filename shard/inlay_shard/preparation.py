@@ -13,6 +13,7 @@ from PIL import Image
 from transformers import AutoConfig
 from transformers.utils import logging as transformers_logging
 
+from inlay_shard.architecture import text_config
 from inlay_shard.errors import PreparationRefused
 from inlay_shard.pictures import read_picture
 from inlay_shard.processor import load_processor
@@ -154,6 +155,8 @@ def load_preparer(folder: Path) -> Preparer | None:
     if processor is None or not hasattr(processor, "image_token"):
         return None
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    if "mrope_section" in (getattr(text_config(config), "rope_parameters", None) or {}):
+        processor.return_mm_token_type_ids = True  # positions are made from them
     recipe = _recipe(config, processor)
     if not any(recipe.wrapping):
         recipe = replace(recipe, wrapping=_demanded_wrapping(processor, recipe))
@@ -162,12 +165,13 @@ def load_preparer(folder: Path) -> Preparer | None:
 
 def _demanded_wrapping(processor: Any, recipe: Recipe) -> tuple[str, str]:
     """Tokens without which the processor refuses an image (HunYuan-VL)."""
-    tokens = [getattr(processor, f"image_{end}_token", None) for end in ("start", "end")]
-    if not all(isinstance(token, str) for token in tokens):
+    before, behind = (getattr(processor, f"image_{end}_token", None) for end in ("start", "end"))
+    if not isinstance(before, str) or not isinstance(behind, str):
         return "", ""
-    wrapped = replace(recipe, wrapping=(tokens[0], tokens[1]))
+    wrapped = replace(recipe, wrapping=(before, behind))
     is_bare = Preparer(processor, recipe).takes_images()
-    return ("", "") if is_bare or not Preparer(processor, wrapped).takes_images() else tokens
+    is_demanded = not is_bare and Preparer(processor, wrapped).takes_images()
+    return wrapped.wrapping if is_demanded else ("", "")
 
 
 def _recipe(config: Any, processor: Any) -> Recipe:

@@ -38,7 +38,10 @@ def sample(folder: Path, plugins: Sequence[str] = ()) -> Prepared:
         if num_pixels(prepared) > _MAX_PIXELS:
             prepared = preparer.prepare(several[:2], True)
     except PreparationRefused as refusal:
-        raise ModelRefused(f"with two small pictures {refusal}") from refusal
+        raise ModelRefused(
+            f"with two small pictures {refusal}; an adapter can say how its images are prepared "
+            "(docs/adding-a-model.md)"
+        ) from refusal
     return prepared
 
 

@@ -46,10 +46,12 @@ class Sight(Protocol):
 class FoundSight:
     """By the conventions of `transformers`: methods and arguments by their names."""
 
-    def __init__(self, model: PreTrainedModel, *, adds_behind_layers: bool) -> None:
-        """adds_behind_layers: whether embeddings may be wider than hidden states."""
+    def __init__(self, model: PreTrainedModel, *, adds_to_layers: bool) -> None:
+        """adds_to_layers: whether embeddings may be wider than hidden states."""
         self.encoder = _with_method(model, "get_image_features")
-        self._adds_behind_layers = adds_behind_layers
+        projecting = _with_method(model, "multi_modal_projector")
+        self._projector = getattr(projecting, "multi_modal_projector", None)
+        self._adds_to_layers = adds_to_layers
         self._image_names = frozenset[str]().union(
             *(names_of(getattr(part, "get_image_features", None)) for part in _parts(model))
         )
@@ -66,11 +68,21 @@ class FoundSight:
         """As Sight says. Raises ModelRefused."""
         assert self.encoder is not None
         output = self.encoder.get_image_features(**pixels, return_dict=True)
-        added = getattr(output, "deepstack_features", None) or []
-        if added and not self._adds_behind_layers:
+        added = _added(output)
+        if added and not self._adds_to_layers:
             raise ModelRefused("it adds images to its hidden states in a way that is not supported")
-        parts = [_flat(output.pooler_output), *(_flat(entry) for entry in added)]
-        return torch.cat(parts, -1)
+        return torch.cat([self._embeddings(output, added), *added], -1)
+
+    def _embeddings(self, output: Any, added: list[Tensor]) -> Tensor:
+        """(n, hidden): those that the encoder made, or that its projector makes of its states;
+        zeros where there is only what is added."""
+        if getattr(output, "pooler_output", None) is not None:
+            return _flat(output.pooler_output)
+        if added:
+            return torch.zeros_like(added[0])
+        states = _flat(output.last_hidden_state)
+        projected: Tensor = self._projector(states) if self._projector is not None else states
+        return projected
 
     def positions(self, token_ids: Tensor, inputs: Mapping[str, Tensor]) -> Tensor | None:
         """As Sight says."""
@@ -135,6 +147,17 @@ def _parts(model: Any) -> Iterator[Any]:
 def _with_method(model: Any, name: str) -> Any | None:
     """The outermost part of the model with a method of this name."""
     return next((part for part in _parts(model) if hasattr(part, name)), None)
+
+
+def _added(output: Any) -> list[Tensor]:
+    """What an encoder's output adds to hidden states: (n, hidden) for each layer, in their order.
+
+    Some name the layer; what comes last for it stands.
+    """
+    found = getattr(output, "deepstack_features", None) or []
+    if found and isinstance(found[0][0], int):
+        found = [features for _, features in sorted(dict(found).items())]
+    return [_flat(entry) for entry in found]
 
 
 def _flat(features: Any) -> Tensor:

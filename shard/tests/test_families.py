@@ -4,9 +4,9 @@ The whole list is tried by `make families`; here are those that differ in what t
 """
 
 import pytest
-from families.listing import vision_language
+from families.listing import BESIDE_EXTRAS, vision_language
 from families.recipes import RECIPES
-from families.table import line, page
+from families.table import line, page, read
 from families.trial import Trial, try_family
 
 SEEING = {
@@ -27,6 +27,8 @@ SEEING = {
     "gemma4": "the same in some layers alone; layers that share keys, and inputs for each layer",
     "paligemma": "prompts seen in both directions",
     "granite_docling": "an embedding a tile",
+    "granite4_vision": "images added in front of layers of its choice, and nowhere else",
+    "hunyuan_vl": "positions on four axes, tokens demanded around images",
     "cohere_compass": "images added behind layers that slide",
 }
 """Families that take images, and what is particular to them."""
@@ -41,6 +43,8 @@ TEXT = {
     "olmoe": "experts",
     "cohere": "layers side by side",
     "stablelm": "partial rotation",
+    "gemma3n_text": "layers that share keys, several streams of hidden states",
+    "modernbert-decoder": "a head with a decoder of its own",
 }
 """Families of text alone."""
 REFUSED = {
@@ -51,6 +55,9 @@ REFUSED = {
     "mllama": "cross-attention",
     "t5gemma2": "encoder-decoder",
     "ernie4_5_vl_moe": "hands moe_mm_token_type_ids to its text tower",
+    "blip-2": "an adapter can say how its images are prepared",
+    "diffusion_gemma": "does not answer by one token after the other",
+    "qwen4_exp": "indexed_attention",
 }
 """Families that are refused, and a part of the sentence."""
 
@@ -86,6 +93,19 @@ def test_a_page_says_what_came_of_each_family() -> None:
     assert "| gpt2 | yes | **no** |" in text
     assert wrong.is_wrong and not good.is_wrong and not refused.is_wrong
     assert "WRONG: text" in line(wrong)
+
+
+def test_a_page_is_read_again() -> None:
+    trials = [
+        Trial(model_type="llava", loads=True, text=True, one_image=True, batch=False),
+        Trial(model_type="rwkv", loads=False, reason="no attention"),
+        Trial(model_type="gemma3n", reason="it needs timm, which is not here"),
+    ]
+    assert list(read(page(trials, [])).values()) == trials
+
+
+def test_families_beside_extras_exist() -> None:
+    assert set(BESIDE_EXTRAS) <= set(vision_language())
 
 
 def test_recipes_are_of_families_that_exist() -> None:

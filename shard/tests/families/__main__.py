@@ -3,26 +3,34 @@
 import sys
 from pathlib import Path
 
-import torch
-from transformers.utils import logging as transformers_logging
+from families.extras import provide_operators
 
-from families.listing import TEXT, vision_language
-from families.table import line, page
-from families.trial import Trial, try_family
+provide_operators()
+
+import torch  # noqa: E402
+from transformers.utils import logging as transformers_logging  # noqa: E402
+
+from families.listing import BESIDE_EXTRAS, TEXT, vision_language  # noqa: E402
+from families.table import line, page, read  # noqa: E402
+from families.trial import Trial, try_family  # noqa: E402
 
 PAGE = Path(__file__).parents[3] / "docs" / "families.md"
+BESIDE = "--beside-extras"
+"""Names the families that need libraries of their own, which are to be installed."""
 
 
 def main(names: list[str]) -> int:
     """The exit code: 1 when a family that is served gives a wrong answer."""
     transformers_logging.disable_progress_bar()
     torch.set_num_threads(1)
-    if names:
-        return _exit_code(_try_all(names))
-    seeing, text = _try_all(vision_language()), _try_all(list(TEXT))
-    PAGE.write_text(page(seeing, text))
+    seeing = vision_language()
+    if BESIDE in names:
+        names = list(BESIDE_EXTRAS)
+    trials = _try_all(names or [*seeing, *TEXT])
+    known = read(PAGE.read_text()) | {trial.model_type: trial for trial in trials}
+    PAGE.write_text(page(*([known[n] for n in part if n in known] for part in (seeing, TEXT))))
     print(f"written: {PAGE}")
-    return _exit_code(seeing + text)
+    return int(any(trial.is_wrong for trial in trials))
 
 
 def _try_all(model_types: list[str]) -> list[Trial]:
@@ -31,10 +39,6 @@ def _try_all(model_types: list[str]) -> list[Trial]:
         trials.append(try_family(model_type))
         print(f"{number:3} of {len(model_types)}  {line(trials[-1])}", flush=True)
     return trials
-
-
-def _exit_code(trials: list[Trial]) -> int:
-    return int(any(trial.is_wrong for trial in trials))
 
 
 if __name__ == "__main__":

@@ -23,6 +23,12 @@ TEXT = (
 )
 """Model types that `AutoModelForCausalLM` loads; those that people serve, and some to refuse."""
 
+BESIDE_EXTRAS = (
+    *("cohere2_vision", "gemma3n", "gemma4_unified", "inkling_mm_model", "kimi_k25", "llama4"),
+    *("minimax_m3_vl", "molmo2", "muse_glimmer", "muse_spark", "perception_lm", "step3p7"),
+)
+"""Model types whose images need torchvision, or whose encoder needs timm or scipy."""
+
 
 def vision_language() -> list[str]:
     """Every model type that `AutoModelForImageTextToText` loads."""

@@ -40,10 +40,11 @@ def make_folder(config_class: Any, model_class: Any, recipe: Recipe, folder: Pat
 
 
 def _save(model: Any, folder: Path) -> None:
-    generation = model.generation_config
-    generation.bos_token_id = None
-    generation.eos_token_id = IDS["<end>"]
-    generation.pad_token_id = IDS["<pad>"]
+    if model.can_generate():
+        generation = model.generation_config
+        generation.bos_token_id = None
+        generation.eos_token_id = IDS["<end>"]
+        generation.pad_token_id = IDS["<pad>"]
     model.save_pretrained(folder)
 
 

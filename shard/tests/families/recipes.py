@@ -208,8 +208,9 @@ RECIPES: dict[str, Recipe] = {
     "janus": Recipe(
         config={"vision_config": {"projection_dim": 64}}, processor={"num_image_tokens": 16}
     ),
-    "kimi_k25": Recipe(config={"text_config": _ALL_HEADS}),
+    "kimi_k25": Recipe(config={"text_config": _ALL_HEADS, "projection_hidden_size": 32}),
     "lfm2": Recipe(config={"layer_types": ["conv", "full_attention"]}),
+    "lfm2_moe": Recipe(config={"layer_types": ["conv", "full_attention"]}),
     "lfm2_vl": Recipe(config={"text_config": {"layer_types": ["conv", "full_attention"]}}),
     "lighton_ocr": Recipe(
         config={"spatial_merge_size": 2}, processor={"patch_size": 8, "spatial_merge_size": 2}
@@ -234,16 +235,22 @@ RECIPES: dict[str, Recipe] = {
     "minicpm3": Recipe(config=_ALL_HEADS),
     "youtu": Recipe(config=_ALL_HEADS),
     "muse_glimmer": Recipe(config=_MUSE, placeholder="<|patch|>"),
-    "muse_spark": Recipe(config=_MUSE | {"audio_config": None}, placeholder="<|patch|>"),
+    "muse_spark": Recipe(
+        config=_MUSE | {"audio_config": {"out_hidden_size": 64, "num_hidden_layers": 4}},
+        placeholder="<|patch|>",
+    ),
     "molmo2": Recipe(
         config={
             "vision_config": {"image_size": [32, 32]},
             "adapter_config": {"vision_feature_layer": [1, 0], "text_hidden_size": 64},
+            "image_patch_id": IDS["<im_patch>"],
         },
+        image_processor={"overlap_margins": [0, 0]},
         placeholder="<im_patch>",
     ),
     "llama4": Recipe(
         placeholder="<|patch|>",
+        processor={"patch_size": 8},
         config={
             "vision_config": {
                 "intermediate_size": 128,
@@ -251,7 +258,7 @@ RECIPES: dict[str, Recipe] = {
                 "projector_input_dim": 32,
                 "projector_output_dim": 32,
             }
-        }
+        },
     ),
     "ovis2": Recipe(placeholder="<IMG_ATOM>", processor={"image_seq_length": 16}),
     "paddleocr_vl": Recipe(config=_M_ROPE),
@@ -272,12 +279,13 @@ RECIPES: dict[str, Recipe] = {
     "video_llava": Recipe(processor=_CLIP),
     "step3p7": Recipe(
         placeholder="<im_patch>",
+        image_processor={"vision_patch_size": 8, "patch_size": 32},
         config={
             "text_config": {
                 "sliding_window": 16,
                 "layer_types": ["full_attention", "sliding_attention"],
             }
-        }
+        },
     ),
     "smolvlm": Recipe(config={"scale_factor": 2}, processor={"image_seq_len": 4}),
     "vipllava": Recipe(config={"vision_feature_layers": [-1, -2]}, processor=_CLIP),

@@ -1,6 +1,7 @@
 """The table of families as a page of markdown."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 import transformers
@@ -29,15 +30,28 @@ all prompts at once. *Chunks of 5*: prefills in chunks of 5 tokens, cut inside i
 model allows it, beside decodes. *From cached blocks*: the same prompt again, continued from the
 blocks of the first time. *Embeddings instead*: what the encoder made of the images is sent in
 their stead ([why some take none](image-embeds.md)). A family is refused at start-up, in the words
-of the last column, when its answers could be wrong.
+of the last column, when its answers could be wrong. Images are prepared by PIL; rows that say
+*beside torchvision* were tried where torchvision, timm and scipy are installed, too.
 """
+
+
+def read(text: str) -> dict[str, Trial]:
+    """The rows of a page by model type."""
+    cells = [row.strip("|").split("|") for row in text.splitlines() if row.startswith("| ")]
+    rows = [[cell.strip() for cell in row] for row in cells if len(row) == len(_COLUMNS) + 2]
+    return {row[0]: _trial(*row) for row in rows if row[0] != "model type"}
+
+
+def _trial(model_type: str, *cells: str) -> Trial:
+    *values, reason = cells
+    known = {word: value for value, word in _WORDS.items()} | {"refused": False}
+    fields: Any = {n: known[value] for n, value in zip(_COLUMNS, values, strict=True)}
+    return Trial(model_type=model_type, reason=reason, **fields)
 
 
 def page(seeing: Sequence[Trial], text: Sequence[Trial]) -> str:
     """The whole page. seeing: families that take images."""
-    versions = (
-        f"transformers {transformers.__version__}, torch {torch.__version__}, no torchvision."
-    )
+    versions = f"transformers {transformers.__version__}, torch {torch.__version__}."
     sections = [
         *_section("Families that take images", seeing),
         "",

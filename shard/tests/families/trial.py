@@ -1,6 +1,7 @@
 """One family on inlay, held against `generate`."""
 
 import random
+import re
 import tempfile
 import time
 from collections.abc import Sequence
@@ -12,11 +13,13 @@ from driver import BLOCK_SIZE, Driver, Running
 from local_shard import Shard, embeds_of, picture, start_shard
 from transformers_reference import Reference
 
-from families.listing import classes, vision_language
+from families.extras import has_torchvision
+from families.listing import BESIDE_EXTRAS, classes, vision_language
 from families.making import make_folder
 from families.recipes import RECIPES, Recipe
 from inlay_proto import generate_pb2 as pb
-from inlay_shard.errors import ModelRefused, PreparationRefused
+from inlay_shard.architecture import auto_class, check
+from inlay_shard.errors import ModelRefused, PreparationRefused, naming_type
 from inlay_shard.model import quiet
 from inlay_shard.preparation import load_preparer
 from inlay_shard.recipe import Piece
@@ -55,15 +58,19 @@ def try_family(model_type: str) -> Trial:
     trial = Trial(model_type=model_type)
     with tempfile.TemporaryDirectory() as name, quiet():
         trial = _try(trial, Path(name))
+    if has_torchvision():
+        words = [trial.reason, "beside torchvision"]
+        trial = replace(trial, reason="; ".join(word for word in words if word))
     return replace(trial, num_seconds=time.perf_counter() - started)
 
 
 def _try(trial: Trial, folder: Path) -> Trial:
     recipe = RECIPES.get(trial.model_type, Recipe())
+    config_class, model_class = classes(trial.model_type)
     try:
-        make_folder(*classes(trial.model_type), recipe, folder)
+        make_folder(config_class, model_class, recipe, folder)
     except Exception as error:
-        return replace(trial, reason=f"no tiny model can be made here: {_words(error)}")
+        return _unmade(trial, config_class, error)
     has_images = _takes_images(folder)
     try:
         shard = start_shard(folder, takes_images=has_images)
@@ -76,6 +83,30 @@ def _try(trial: Trial, folder: Path) -> Trial:
     except Exception as error:
         return replace(trial, reason=f"generate itself fails on the tiny model: {_words(error)}")
     return _compare(trial, shard, questions, has_images)
+
+
+def _unmade(trial: Trial, config_class: Any, error: Exception) -> Trial:
+    """What inlay says of the family's own configuration, where no tiny model of it was made."""
+    try:
+        with naming_type(trial.model_type):
+            auto_class(config_class())
+            check(config_class(), 1)
+    except ModelRefused as refusal:
+        return replace(trial, loads=False, reason=str(refusal))
+    except Exception as other:
+        error = other
+    if isinstance(error, ImportError):
+        return replace(trial, reason=f"it needs {_missing(error)}, which is not here")
+    return replace(
+        trial,
+        reason="the table has no sizes with which its configuration is consistent",
+    )
+
+
+def _missing(error: ImportError) -> str:
+    """The library that is not there."""
+    named = re.search(r"requires the (\w+) library", str(error))
+    return named[1] if named else error.name or "a library that is not here"
 
 
 def _takes_images(folder: Path) -> bool:
@@ -132,7 +163,9 @@ def _remark(model_type: str, has_images: bool, has_texts: bool) -> str:
         return "prompts without an image are refused, as by its own processor"
     if has_images or model_type not in vision_language():
         return ""
-    return "no processor for its images runs without torchvision: text alone was tried"
+    if model_type in BESIDE_EXTRAS and not has_torchvision():
+        return "text alone was tried: the processor of its images needs torchvision"
+    return "text alone was tried: transformers names no processor for its images"
 
 
 def _run(shard: Shard, questions: list[Question], chunk: int) -> bool:
