@@ -43,7 +43,7 @@ class Network:
     def __init__(self, model: PreTrainedModel, adapter: ImageAdapter | None = None) -> None:
         """adapter: how it takes images in; without one that is found in its code."""
         self.model = model
-        self.text_tower = _text_tower(model)
+        self.text_tower: PreTrainedModel = _text_tower(model)
         self._keeps_logits = "logits_to_keep" in names_of(model.forward)
         self._added: list[Tensor] = []
         self.views: Views = {}
@@ -259,8 +259,7 @@ class Network:
         return self._sight.positions(token_ids, inputs)
 
 
-def _text_tower(model: PreTrainedModel) -> PreTrainedModel:
+def _text_tower(model: PreTrainedModel) -> Any:
     """What is under the head. A head may have a layer that is called decoder (ModernBERT)."""
     decoder: Any = model.get_decoder()
-    tower: PreTrainedModel = model.base_model if isinstance(decoder, torch.nn.Linear) else decoder
-    return tower
+    return model.base_model if isinstance(decoder, torch.nn.Linear) else decoder

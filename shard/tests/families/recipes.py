@@ -3,9 +3,19 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from families.parts import (
+    ALL_HEADS,
+    CLIP,
+    MROPE,
+    MUSE,
+    PINPOINTS,
+    SHARING,
+    TEXT_GLM_MROPE,
+    TEXT_MROPE,
+    VISION_CODES,
+    VISION_ENDS,
+)
 from families.tokens import IDS
-
-MROPE = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 3, 3]}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,41 +44,10 @@ class Recipe:
         return any(name in parameter for name in self.blind)
 
 
-_CLIP = {
-    "patch_size": 8,
-    "vision_feature_select_strategy": "default",
-    "num_additional_image_tokens": 1,
-}
-_PINPOINTS = {"image_grid_pinpoints": [[32, 64], [64, 32], [64, 64]]}
-_M_ROPE = {"text_config": {"rope_parameters": MROPE}}
-_GLM_ROPE = {"text_config": {"rope_parameters": MROPE | {"partial_rotary_factor": 1.0}}}
-
-_VISION_ENDS = {
-    "vision_start_token_id": IDS["<|vision_start|>"],
-    "vision_end_token_id": IDS["<|vision_end|>"],
-}
-_ALL_HEADS = {"num_key_value_heads": 4}
-_SHARING = {
-    "layer_types": ["sliding_attention", "full_attention"] * 2,
-    "num_hidden_layers": 4,
-    "num_kv_shared_layers": 2,
-    "hidden_size_per_layer_input": 8,
-    "vocab_size_per_layer_input": 384,
-}
-"""Layers that share keys, and inputs for each of them."""
-_VISION_CODES = {
-    "embed_dim": 4,
-    "latent_channels": 4,
-    "base_channels": 32,
-    "channel_multiplier": [1, 1, 1, 1],
-    "num_res_blocks": 1,
-}
-_MUSE = {"out_hidden_size": 128, "projector_hidden_size": 64}
-
 RECIPES: dict[str, Recipe] = {
     "chameleon": Recipe(
         config={
-            "vq_config": _VISION_CODES
+            "vq_config": VISION_CODES
             | {"num_embeddings": 8, "resolution": 32, "channel_multiplier": [1, 1, 1]},
             "vocabulary_map": {"<image>": IDS["<image>"]}
             | {f"IMGIMG{letter}Z": 300 + place for place, letter in enumerate("ABCDEFGH")},
@@ -86,14 +65,14 @@ RECIPES: dict[str, Recipe] = {
     ),
     "emu3": Recipe(
         config={
-            "vq_config": _VISION_CODES | {"codebook_size": 8},
+            "vq_config": VISION_CODES | {"codebook_size": 8},
             "vocabulary_map": {"<image>": IDS["<image>"], "<|extra_200|>": IDS["<line>"]}
             | {f"<|visual token {code:06}|>": 300 + code for code in range(8)},
         },
         image_processor={"min_pixels": 32 * 32, "max_pixels": 64 * 64},
     ),
     "granite4_vision": Recipe(
-        config=_PINPOINTS
+        config=PINPOINTS
         | {
             "downsample_rate": "1/2",
             "deepstack_layer_map": [[-1, 0]],
@@ -101,7 +80,7 @@ RECIPES: dict[str, Recipe] = {
             "vision_config": {"hidden_size": 64},
             "qformer_config": {"model_type": "blip_2_qformer", "encoder_hidden_size": 64},
         },
-        processor=_CLIP | {"downsample_rate": "1/2"},
+        processor=CLIP | {"downsample_rate": "1/2"},
     ),
     "aria": Recipe(
         config={
@@ -129,7 +108,7 @@ RECIPES: dict[str, Recipe] = {
         placeholder="<|IMAGE_PAD|>",
         tokens={"image_token": "<|IMAGE_PAD|>"},
     ),
-    "cosmos3_edge": Recipe(config=_M_ROPE),
+    "cosmos3_edge": Recipe(config=TEXT_MROPE),
     "deepseek_ocr2": Recipe(
         config={
             "text_config": {"mlp_layer_types": ["dense", "sparse"]},
@@ -157,12 +136,12 @@ RECIPES: dict[str, Recipe] = {
         processor={"image_seq_length": 4},
         blind=("mm_input_projection_weight",),
     ),
-    "glm4v": Recipe(config=_GLM_ROPE),
-    "glm4v_moe": Recipe(config=_GLM_ROPE, image_processor_type="glm4v"),
-    "glm46v": Recipe(config=_GLM_ROPE),
-    "glmga": Recipe(config=_GLM_ROPE, processor_name="Glm46VProcessor"),
+    "glm4v": Recipe(config=TEXT_GLM_MROPE),
+    "glm4v_moe": Recipe(config=TEXT_GLM_MROPE, image_processor_type="glm4v"),
+    "glm46v": Recipe(config=TEXT_GLM_MROPE),
+    "glmga": Recipe(config=TEXT_GLM_MROPE, processor_name="Glm46VProcessor"),
     "glm_ocr": Recipe(
-        config=_GLM_ROPE, processor_name="Glm46VProcessor", image_processor_type="glm46v"
+        config=TEXT_GLM_MROPE, processor_name="Glm46VProcessor", image_processor_type="glm46v"
     ),
     "glm5_next": Recipe(config={"text_config": {"num_key_value_heads": 4}}),
     "gemma4": Recipe(
@@ -172,21 +151,21 @@ RECIPES: dict[str, Recipe] = {
             "text_config": {
                 "use_bidirectional_attention": "vision",
                 "sliding_window": 72,
-                **_SHARING,
+                **SHARING,
             },
         },
         image_processor={"max_soft_tokens": 70},
     ),
-    "gemma4_text": Recipe(config=_SHARING),
+    "gemma4_text": Recipe(config=SHARING),
     "gemma4_unified": Recipe(
         config={"audio_config": None, "text_config": {"sliding_window": 72}},
         image_processor={"max_soft_tokens": 70},
     ),
-    "gemma3n_text": Recipe(config=_SHARING | {"laurel_rank": 8}),
+    "gemma3n_text": Recipe(config=SHARING | {"laurel_rank": 8}),
     "gemma3n": Recipe(
         config={
             "audio_config": None,
-            "text_config": _SHARING
+            "text_config": SHARING
             | {"laurel_rank": 8, "vocab_size_per_layer_input": IDS["<image>"]},
             "vision_config": {"architecture": "test_resnet", "hidden_size": 96},
             "vision_soft_tokens_per_image": 1,
@@ -208,18 +187,18 @@ RECIPES: dict[str, Recipe] = {
     "janus": Recipe(
         config={"vision_config": {"projection_dim": 64}}, processor={"num_image_tokens": 16}
     ),
-    "kimi_k25": Recipe(config={"text_config": _ALL_HEADS, "projection_hidden_size": 32}),
+    "kimi_k25": Recipe(config={"text_config": ALL_HEADS, "projection_hidden_size": 32}),
     "lfm2": Recipe(config={"layer_types": ["conv", "full_attention"]}),
     "lfm2_moe": Recipe(config={"layer_types": ["conv", "full_attention"]}),
     "lfm2_vl": Recipe(config={"text_config": {"layer_types": ["conv", "full_attention"]}}),
     "lighton_ocr": Recipe(
         config={"spatial_merge_size": 2}, processor={"patch_size": 8, "spatial_merge_size": 2}
     ),
-    "llava": Recipe(processor=_CLIP),
-    "llava_next": Recipe(config=_PINPOINTS, processor=_CLIP),
-    "llava_next_video": Recipe(config=_PINPOINTS, processor=_CLIP),
+    "llava": Recipe(processor=CLIP),
+    "llava_next": Recipe(config=PINPOINTS, processor=CLIP),
+    "llava_next_video": Recipe(config=PINPOINTS, processor=CLIP),
     "llava_onevision": Recipe(
-        config=_PINPOINTS,
+        config=PINPOINTS,
         processor={"num_image_tokens": 16, "vision_feature_select_strategy": "full"},
     ),
     "mistral3": Recipe(
@@ -227,17 +206,29 @@ RECIPES: dict[str, Recipe] = {
         placeholder="[IMG]",
         processor={"patch_size": 8, "spatial_merge_size": 2},
     ),
-    "mistral4": Recipe(config=_ALL_HEADS),
-    "deepseek_v2": Recipe(config=_ALL_HEADS),
-    "deepseek_v3": Recipe(config=_ALL_HEADS),
-    "glm4_moe_lite": Recipe(config=_ALL_HEADS),
+    "mistral4": Recipe(config=ALL_HEADS),
+    "deepseek_v2": Recipe(config=ALL_HEADS),
+    "deepseek_v3": Recipe(config=ALL_HEADS),
+    "glm4_moe_lite": Recipe(config=ALL_HEADS),
     "minimax_m3_vl": Recipe(placeholder="]<]image[>["),
-    "minicpm3": Recipe(config=_ALL_HEADS),
-    "youtu": Recipe(config=_ALL_HEADS),
-    "muse_glimmer": Recipe(config=_MUSE, placeholder="<|patch|>"),
+    "minicpm3": Recipe(config=ALL_HEADS),
+    "youtu": Recipe(config=ALL_HEADS),
+    "muse_glimmer": Recipe(config=MUSE, placeholder="<|patch|>"),
     "muse_spark": Recipe(
-        config=_MUSE | {"audio_config": {"out_hidden_size": 64, "num_hidden_layers": 4}},
-        placeholder="<|patch|>",
+        config=MUSE | {"audio_config": {"out_hidden_size": 64, "num_hidden_layers": 4}},
+    ),
+    "perception_lm": Recipe(
+        config={
+            "text_config": {"model_type": "llama"},
+            "vision_config": {
+                "model_type": "timm_wrapper",
+                "architecture": "test_vit",
+                "model_args": {"embed_dim": 64, "img_size": [32, 32]},
+                "do_pooling": False,
+            },
+        },
+        processor={"patch_size": 16, "pooling_ratio": 1},
+        image_processor={"tile_size": 32, "max_num_tiles": 4},
     ),
     "molmo2": Recipe(
         config={
@@ -261,22 +252,22 @@ RECIPES: dict[str, Recipe] = {
         },
     ),
     "ovis2": Recipe(placeholder="<IMG_ATOM>", processor={"image_seq_length": 16}),
-    "paddleocr_vl": Recipe(config=_M_ROPE),
+    "paddleocr_vl": Recipe(config=TEXT_MROPE),
     "paligemma": Recipe(
         config={"text_config": {"vocab_size": 2048}, "projection_dim": 64},
         image_processor={"image_seq_length": 16},
     ),
     "qianfan_ocr": Recipe(placeholder="<IMG_CONTEXT>", processor={"image_seq_length": 4}),
-    "qwen2_vl": Recipe(config=_M_ROPE | {"vision_config": {"hidden_size": 64}}),
-    "qwen2_5_vl": Recipe(config=_M_ROPE),
-    "qwen2_5_omni_thinker": Recipe(config=_M_ROPE | _VISION_ENDS),
-    "qwen3_omni_moe_thinker": Recipe(config=_M_ROPE | _VISION_ENDS),
-    "qwen3_vl": Recipe(config=_M_ROPE | {"vision_config": {"deepstack_visual_indexes": [0]}}),
+    "qwen2_vl": Recipe(config=TEXT_MROPE | {"vision_config": {"hidden_size": 64}}),
+    "qwen2_5_vl": Recipe(config=TEXT_MROPE),
+    "qwen2_5_omni_thinker": Recipe(config=TEXT_MROPE | VISION_ENDS),
+    "qwen3_omni_moe_thinker": Recipe(config=TEXT_MROPE | VISION_ENDS),
+    "qwen3_vl": Recipe(config=TEXT_MROPE | {"vision_config": {"deepstack_visual_indexes": [0]}}),
     "qwen3_vl_moe": Recipe(
-        config=_M_ROPE | {"vision_config": {"deepstack_visual_indexes": [0]}},
+        config=TEXT_MROPE | {"vision_config": {"deepstack_visual_indexes": [0]}},
         image_processor_type="qwen3_vl",
     ),
-    "video_llava": Recipe(processor=_CLIP),
+    "video_llava": Recipe(processor=CLIP),
     "step3p7": Recipe(
         placeholder="<im_patch>",
         image_processor={"vision_patch_size": 8, "patch_size": 32},
@@ -288,6 +279,6 @@ RECIPES: dict[str, Recipe] = {
         },
     ),
     "smolvlm": Recipe(config={"scale_factor": 2}, processor={"image_seq_len": 4}),
-    "vipllava": Recipe(config={"vision_feature_layers": [-1, -2]}, processor=_CLIP),
+    "vipllava": Recipe(config={"vision_feature_layers": [-1, -2]}, processor=CLIP),
 }
 """By model type; a family that is not here needs nothing."""
