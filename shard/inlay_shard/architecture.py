@@ -13,6 +13,7 @@ from transformers.configuration_utils import PretrainedConfig
 
 from inlay_shard.errors import ModelRefused
 
+_AUTO_CLASSES: tuple[Any, ...] = (AutoModelForImageTextToText, AutoModelForCausalLM)
 _KNOWN_LAYERS = frozenset({"full_attention", "sliding_attention", "chunked_attention"})
 _BATCH_DEPENDENT_ROPE = frozenset({"dynamic", "longrope"})
 """Their frequencies follow the longest sequence of a batch once it passes the trained length."""
@@ -51,21 +52,12 @@ def text_config(config: PretrainedConfig) -> PretrainedConfig:
 
 def auto_class(config: PretrainedConfig) -> Any:
     """The `transformers` class that loads the model. Raises ModelRefused when there is none."""
-    for candidate in (AutoModelForImageTextToText, AutoModelForCausalLM):
+    for candidate in _AUTO_CLASSES:
         if type(config) in candidate._model_mapping:
-            _check_answers(candidate._model_mapping[type(config)])
             return candidate
     raise ModelRefused(
         f"transformers has no decoder of text for models of type {config.model_type}"
     )
-
-
-def _check_answers(found: Any) -> None:
-    """found: the class of a model, or several of which the first counts."""
-    model_class = found[0] if isinstance(found, tuple) else found
-    is_ours_to_judge = model_class.__module__.startswith("transformers.")
-    if is_ours_to_judge and not issubclass(model_class, GenerationMixin):
-        raise ModelRefused("it does not answer by one token after the other")
 
 
 def check(config: PretrainedConfig, num_ranks: int) -> None:
@@ -73,12 +65,25 @@ def check(config: PretrainedConfig, num_ranks: int) -> None:
     text = text_config(config)
     if config.is_encoder_decoder:
         raise ModelRefused("it is an encoder-decoder model; only decoders can be served")
+    if not _answers_by_tokens(config):
+        raise ModelRefused("it does not answer by one token after the other")
     if getattr(text, "cross_attention_layers", None):
         raise ModelRefused("its text looks at images by cross-attention, which is not supported")
     _check_layers(text)
     if not hasattr(text, "num_attention_heads"):
         raise ModelRefused("it says nothing of attention heads, which are what is paged")
     _check_division(text, num_ranks)
+
+
+def _answers_by_tokens(config: PretrainedConfig) -> bool:
+    """Whether `generate` of its class is the common one; true of classes of plugins."""
+    for candidate in _AUTO_CLASSES:
+        if type(config) in candidate._model_mapping:
+            found: Any = candidate._model_mapping[type(config)]
+            model_class = found[0] if isinstance(found, tuple) else found
+            is_known = model_class.__module__.startswith("transformers.")
+            return not is_known or issubclass(model_class, GenerationMixin)
+    return True
 
 
 def _check_layers(text: PretrainedConfig) -> None:

@@ -113,6 +113,8 @@ def _stopped_at(tower: Any) -> Iterator[dict[str, Any]]:
         bound = signature.bind(*arguments, **named).arguments
         handed.update(bound.pop("kwargs", {}))
         handed.update(bound)
+        if handed.get("inputs_embeds") is None:
+            raise ModelRefused("it does not hand embeddings with images to its text tower")
         return TowerAnswer(last_hidden_state=handed.get("inputs_embeds"))
 
     tower.__dict__["forward"] = forward
@@ -154,8 +156,6 @@ def _are_equal(some: list[Tensor], others: list[Tensor]) -> bool:
 
 
 def _read(handed: dict[str, Any], network: Network) -> Handover:
-    if handed.get("inputs_embeds") is None:
-        raise ModelRefused("it does not hand embeddings with images to its text tower")
     embeddings: Tensor = handed.pop("inputs_embeds")[0]
     return Handover(
         embeddings=embeddings,

@@ -73,8 +73,8 @@ def load(config: ShardConfig, device: torch.device, report: Report) -> Network:
     load_plugins(config.plugins)
     model_config = architecture.read_config(config.model)
     with naming_type(model_config.model_type):
-        loader = architecture.auto_class(model_config)
         architecture.check(model_config, config.num_shards)
+        loader = architecture.auto_class(model_config)
     num_bytes = sum(path.stat().st_size for path in config.model.glob("*.safetensors"))
     stored: Any = model_config.dtype
     dtype = choose_dtype(config.dtype, stored, num_bytes, device)

@@ -18,7 +18,7 @@ from families.listing import BESIDE_EXTRAS, classes, vision_language
 from families.making import make_folder
 from families.recipes import RECIPES, Recipe
 from inlay_proto import generate_pb2 as pb
-from inlay_shard.architecture import auto_class, check
+from inlay_shard.architecture import check
 from inlay_shard.errors import ModelRefused, PreparationRefused, naming_type
 from inlay_shard.model import quiet
 from inlay_shard.preparation import load_preparer
@@ -89,7 +89,6 @@ def _unmade(trial: Trial, config_class: Any, error: Exception) -> Trial:
     """What inlay says of the family's own configuration, where no tiny model of it was made."""
     try:
         with naming_type(trial.model_type):
-            auto_class(config_class())
             check(config_class(), 1)
     except ModelRefused as refusal:
         return replace(trial, loads=False, reason=str(refusal))
