@@ -25,7 +25,7 @@ def load_processor(folder: Path) -> Any | None:
         processor = AutoProcessor.from_pretrained(
             folder, trust_remote_code=False, local_files_only=True
         )
-    except (ValueError, ImportError):
+    except (ValueError, ImportError, RecursionError):  # it looks for its part for videos in itself
         if _has_torchvision():
             raise
         processor = _load_without_video(folder)

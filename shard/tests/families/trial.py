@@ -164,7 +164,7 @@ def _remark(model_type: str, has_images: bool, has_texts: bool) -> str:
         return ""
     if model_type in BESIDE_EXTRAS and not has_torchvision():
         return "text alone was tried: the processor of its images needs torchvision"
-    return "text alone was tried: transformers names no processor for its images"
+    return "text alone was tried: no processor of transformers puts its images into prompts"
 
 
 def _run(shard: Shard, questions: list[Question], chunk: int) -> bool:
