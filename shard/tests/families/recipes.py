@@ -206,13 +206,7 @@ RECIPES: dict[str, Recipe] = {
         placeholder="[IMG]",
         processor={"patch_size": 8, "spatial_merge_size": 2},
     ),
-    "mistral4": Recipe(
-        config=ALL_HEADS | {"spatial_merge_size": 2},
-        placeholder="[IMG]",
-        processor={"patch_size": 8, "spatial_merge_size": 2},
-        processor_name="PixtralProcessor",
-        image_processor_type="pixtral",
-    ),
+    "mistral4": Recipe(config=ALL_HEADS),
     "deepseek_v2": Recipe(config=ALL_HEADS),
     "deepseek_v3": Recipe(config=ALL_HEADS),
     "glm4_moe_lite": Recipe(config=ALL_HEADS),
@@ -234,7 +228,7 @@ RECIPES: dict[str, Recipe] = {
             },
         },
         processor={"patch_size": 16, "pooling_ratio": 1},
-        image_processor={"tile_size": 32, "max_num_tiles": 4},
+        image_processor={"tile_size": 32, "vision_input_type": "vanilla"},
     ),
     "molmo2": Recipe(
         config={
