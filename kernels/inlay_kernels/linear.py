@@ -5,8 +5,41 @@ to 3 times as fast here, in bfloat16 (to the same bits) and in float32. A packed
 row alone the same bits as among others for most shapes, as `F.linear` in float32 does not.
 """
 
+from dataclasses import dataclass
+from typing import Final
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+
+
+@dataclass(frozen=True)
+class Activation:
+    """A function of each output that oneDNN takes while the output is in a register."""
+
+    name: str
+    variant: str = ""
+
+    def of(self, x: Tensor) -> Tensor:
+        """The same by torch alone."""
+        match self.name:
+            case "gelu":
+                return functional.gelu(x, approximate=self.variant)
+            case "swish":
+                return functional.silu(x)
+            case "relu":
+                return functional.relu(x)
+        return x
+
+
+NO_ACTIVATION: Final = Activation("none")
+ACTIVATIONS: Final = (
+    Activation("gelu", "none"),
+    Activation("gelu", "tanh"),
+    Activation("swish"),
+    Activation("relu"),
+)
+"""Those that packed layers can take on the way."""
 
 
 class PackedLinear(nn.Module):
@@ -14,6 +47,8 @@ class PackedLinear(nn.Module):
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
+        self.activation = NO_ACTIVATION
+        """Taken of each output; whoever sets it passes by what took it before."""
         self.in_features = linear.in_features
         self.out_features = linear.out_features
         self.bias = None if linear.bias is None else linear.bias.detach()
@@ -28,13 +63,16 @@ class PackedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., in_features) to (..., out_features)."""
-        output = torch.ops.mkldnn._linear_pointwise(x, self._weight, self.bias, "none", [], "")
+        name, variant = self.activation.name, self.activation.variant
+        output = torch.ops.mkldnn._linear_pointwise(x, self._weight, self.bias, name, [], variant)
         assert isinstance(output, Tensor)
         return output
 
     def extra_repr(self) -> str:
         """For `repr` of a model."""
-        return f"in_features={self.in_features}, out_features={self.out_features}"
+        size = f"in_features={self.in_features}, out_features={self.out_features}"
+        is_plain = self.activation is NO_ACTIVATION
+        return size if is_plain else f"{size}, activation={self.activation.name}"
 
 
 def pack_linears(model: nn.Module) -> None:

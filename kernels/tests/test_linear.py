@@ -6,8 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from inlay_kernels import pack_linears
-from inlay_kernels.linear import PackedLinear
+from inlay_kernels.linear import (
+    ACTIVATIONS,
+    NO_ACTIVATION,
+    Activation,
+    PackedLinear,
+    pack_linears,
+)
 
 DTYPES = [torch.float32, torch.bfloat16]
 
@@ -81,3 +86,21 @@ def test_rows_that_are_not_contiguous_are_taken(dtype: torch.dtype) -> None:
     layer = nn.Linear(16, 8).to(dtype).requires_grad_(False)
     x = torch.randn(16, 5).to(dtype).t()
     torch.testing.assert_close(PackedLinear(layer)(x), layer(x))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("activation", ACTIVATIONS, ids=str)
+def test_an_activation_is_taken_on_the_way(dtype: torch.dtype, activation: Activation) -> None:
+    torch.manual_seed(0)
+    packed = PackedLinear(nn.Linear(16, 40).to(dtype).requires_grad_(False))
+    x = (torch.randn(2, 5, 16) * 3).to(dtype)
+    wanted = activation.of(packed(x))
+    packed.activation = activation
+    tolerance = 1e-5 if dtype == torch.float32 else 0.02
+    torch.testing.assert_close(packed(x), wanted, rtol=tolerance, atol=tolerance)
+    assert f"activation={activation.name}" in repr(packed)
+
+
+def test_no_activation_is_none() -> None:
+    x = torch.randn(5)
+    assert NO_ACTIVATION.of(x) is x

@@ -12,6 +12,7 @@ from inlay_proto.grpc_settings import GRPC_SETTINGS
 from inlay_proto.heartbeat import beat_on_thread
 from inlay_shard.config import parse_arguments
 from inlay_shard.image_workers import ImageWorkers, seems_to_see, workers_for
+from inlay_shard.openmp_settings import OPENMP_SETTINGS
 from inlay_shard.parent import ParentWatch
 
 
@@ -19,7 +20,7 @@ def main() -> NoReturn:
     """Serve until told to leave. Does not wait for a step that still runs."""
     beat_on_thread()  # later, the router asks whether the loop goes round
     config = parse_arguments()
-    for name, value in GRPC_SETTINGS.items():
+    for name, value in (GRPC_SETTINGS | OPENMP_SETTINGS).items():
         os.environ.setdefault(name, value)
     workers = workers_for(config)
     watch = ParentWatch(lambda: leave(workers, 0))
@@ -29,7 +30,7 @@ def main() -> NoReturn:
         if seems_to_see(config.model):
             workers.ask_takes_images()  # loads its processor while this process imports torch
 
-        from inlay_shard.server import serve  # gRPC reads its settings when it is imported
+        from inlay_shard.server import serve  # gRPC and torch read settings when imported
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             exit_code = runner.run(serve(config, workers, watch))

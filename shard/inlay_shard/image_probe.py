@@ -47,9 +47,19 @@ class Handover:
     """The other arguments that are set, by name."""
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What was found out about a model's images."""
+
+    views: Views
+    """What tokens see in prompts with images."""
+    embeddings: Tensor
+    """What the encoder made of the pictures: (n, width)."""
+
+
 @torch.inference_mode()
-def prove_images(network: Network, prepared: Prepared) -> Views:
-    """What tokens see in prompts with images, if ours is what the model's own code hands over.
+def prove_images(network: Network, prepared: Prepared) -> Seen:
+    """How the model sees pictures, if ours is what the model's own code hands over.
 
     To be called while the text tower still has the attention that it came with. Where a model's
     forward takes images by no name that its adapter knows, there is nothing to compare with: the
@@ -64,13 +74,15 @@ def prove_images(network: Network, prepared: Prepared) -> Views:
     token_ids = torch.from_numpy(prepared.token_ids).to(network.device)
     inputs = {name: torch.from_numpy(entry) for name, entry in prepared.inputs.items()}
     names = inspect.signature(network.model.forward).parameters
-    if network.is_adapted and not inputs.keys() & names.keys():
-        return {}
+    pixels = {name: inputs[name] for name in network.pixel_names(inputs)}
     with _encoding_once(network.image_encoder):
-        ours = _ours(network, token_ids, prepared.places, inputs)
+        features = network.encode_images(pixels)
+        if network.is_adapted and not inputs.keys() & names.keys():
+            return Seen({}, features)
+        ours = _ours(network, token_ids, prepared.places, inputs, features)
         theirs = _theirs(network, token_ids, inputs)
     _compare(ours, theirs, _TOLERANCES[network.dtype])
-    return _find_views(theirs.is_visible, prepared.places, len(token_ids))
+    return Seen(_find_views(theirs.is_visible, prepared.places, len(token_ids)), features)
 
 
 def _theirs(network: Network, token_ids: Tensor, inputs: Mapping[str, Tensor]) -> Handover:
@@ -87,8 +99,8 @@ def _ours(
     token_ids: Tensor,
     places: NDArray[np.int64],
     inputs: Mapping[str, Tensor],
+    features: Tensor,
 ) -> Handover:
-    features = network.encode_images({name: inputs[name] for name in network.pixel_names(inputs)})
     if len(features) != len(places):
         raise ModelRefused(
             f"its encoder makes {len(features)} embeddings for {len(places)} places of images"

@@ -24,6 +24,7 @@ from inlay_shard.decode_graphs import install_graphs
 from inlay_shard.encoder import MAX_BATCH_VALUES
 from inlay_shard.engine import Engine
 from inlay_shard.errors import ModelRefused, naming_type
+from inlay_shard.fast_encoder import quicken_attention, quicken_layers
 from inlay_shard.features import FeatureCache
 from inlay_shard.graph_plan import plan_graphs
 from inlay_shard.image_probe import prove_images
@@ -120,11 +121,12 @@ def _try_images(network: Network, config: ShardConfig, report: Report) -> int:
     """Prove that images reach the text tower; about what embedding the most at a time takes."""
     report("trying a prompt with pictures")
     prepared = sample(config.model, config.plugins)
-    network.views = prove_images(network, prepared)
+    seen = prove_images(network, prepared)
+    network.views = seen.views
     names = network.pixel_names(prepared.inputs)
     pixels = {name: torch.from_numpy(prepared.inputs[name]) for name in names}
-    with torch.inference_mode(), measured(network.device) as peak:
-        network.encode_images(pixels)
+    with measured(network.device) as peak:
+        quicken_attention(network, pixels, seen.embeddings)
     most = largest_num_pixels(config.model, config.plugins)
     largest = max(most, MAX_BATCH_VALUES[network.device.type])
     return peak.num_bytes * largest // max(1, num_pixels(prepared))
@@ -233,6 +235,7 @@ def _pack(
         report("packing the text tower")
         stream_head(network, is_quantised=is_quantised)
     inlay_kernels.pack_linears(network.model)
+    quicken_layers(network)
     return fused
 
 

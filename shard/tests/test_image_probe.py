@@ -50,7 +50,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Tiny]:
     ],
 )
 def test_views_are_found(tiny: Callable[[str], Tiny], model_type: str, view: View) -> None:
-    assert widest(prove_images(*tiny(model_type))) is view
+    assert widest(prove_images(*tiny(model_type)).views) is view
 
 
 def test_images_are_embedded_once(

@@ -19,6 +19,7 @@ from inlay_router.config import RouterConfig
 from inlay_router.links.link import Link
 from inlay_shard.config import ShardConfig
 from inlay_shard.image_workers import seems_to_see, workers_for
+from inlay_shard.openmp_settings import OPENMP_SETTINGS
 
 if TYPE_CHECKING:
     from inlay.offline.embedded_link import EmbeddedLink
@@ -55,6 +56,8 @@ def _embedded(config: ShardConfig) -> "EmbeddedLink":
     workers = workers_for(config)
     if seems_to_see(config.model):
         workers.ask_takes_images()
+    for name, value in OPENMP_SETTINGS.items():  # the program may have imported torch before
+        os.environ.setdefault(name, value)
     from inlay.offline.embedded_link import EmbeddedLink
 
     return EmbeddedLink(config, workers, _report)

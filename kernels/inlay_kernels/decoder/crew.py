@@ -16,7 +16,7 @@ import functools
 import queue
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -33,24 +33,38 @@ _NUM_YIELDS = 20
 _DOZE_MICROSECONDS = 50
 
 
-def run(loop: Callable[..., None], num_phases: int, *arguments: Any) -> None:
-    """Call loop(state, num_threads, thread, *arguments) on as many threads as torch uses, until
-    its phases are done."""
-    num_threads = torch.get_num_threads()
-    state = np.zeros(num_phases * (num_threads + 1) * _LINE, np.int64)
-    for thread in range(1, num_threads):
-        _mates(num_threads - 1).put(functools.partial(loop, state, num_threads, thread, *arguments))
-    loop(state, num_threads, 0, *arguments)
+class Crew:
+    """Threads that compute together with whoever calls `run`, and with nobody else's threads.
+
+    They start when they are first needed and stay; they inherit the priority of who calls then.
+    """
+
+    def __init__(self) -> None:
+        self._mates: dict[int, queue.SimpleQueue[Callable[[], None]]] = {}
+
+    def run(self, loop: Callable[..., None], num_phases: int, *arguments: Any) -> None:
+        """Call loop(state, num_threads, thread, *arguments) on as many threads as torch uses,
+        until its phases are done."""
+        num_threads = torch.get_num_threads()
+        state = np.zeros(num_phases * (num_threads + 1) * _LINE, np.int64)
+        if num_threads > 1:
+            calls = self._mates.get(num_threads - 1) or self._start(num_threads - 1)
+            for thread in range(1, num_threads):
+                calls.put(functools.partial(loop, state, num_threads, thread, *arguments))
+        loop(state, num_threads, 0, *arguments)
+
+    def _start(self, num_mates: int) -> "queue.SimpleQueue[Callable[[], None]]":
+        """What so many threads take in turn and call. An executor would make a future for each."""
+        calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        for number in range(num_mates):
+            name = f"inlay-crew_{number}"
+            threading.Thread(target=_serve, args=(calls,), name=name, daemon=True).start()
+        self._mates[num_mates] = calls
+        return calls
 
 
-@functools.cache
-def _mates(num_threads: int) -> "queue.SimpleQueue[Callable[[], None]]":
-    """What so many threads take in turn and call. An executor would make a future for each."""
-    calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-    for number in range(num_threads):
-        name = f"inlay-crew_{number}"
-        threading.Thread(target=_serve, args=(calls,), name=name, daemon=True).start()
-    return calls
+run: Final = Crew().run
+"""By the crew of the steps."""
 
 
 def _serve(calls: "queue.SimpleQueue[Callable[[], None]]") -> None:
