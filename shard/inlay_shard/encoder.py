@@ -54,8 +54,8 @@ class Encoder:
 
         Args:
             network: embeds; steps may run in it at the same time.
-            num_threads: how many CPU threads may compute; asked before each layer, as steps may
-                begin and end while an image is embedded.
+            num_threads: how many CPU threads may compute; asked before each part of a layer, as
+                steps begin and end while an image is embedded.
             max_batch_images: embedded together at most. Sums may differ in their last bits with
                 the size of a batch, so ranks that must agree take 1.
         """
@@ -101,8 +101,8 @@ class Encoder:
         own_id = threading.get_native_id()
         niceness = os.getpriority(os.PRIO_PROCESS, own_id) + NICENESS
         os.setpriority(os.PRIO_PROCESS, own_id, niceness)
-        for layer in _layers(self._network):
-            layer.register_forward_pre_hook(lambda *_: self._adapt(own_id))
+        for part in _parts(self._network):
+            part.register_forward_pre_hook(lambda *_: self._adapt(own_id))
         with torch.inference_mode(), _own_stream(self._network.device):
             while not self._is_stopped:
                 self._embed(self._next_batch())
@@ -173,12 +173,12 @@ def _hand_over(embeddings: Sequence[Tensor]) -> None:
             torch.cuda.current_stream(entry.device).synchronize()
 
 
-def _layers(network: Network) -> Iterator[nn.Module]:
-    """What is outside of the text tower and stands in a row of its kind."""
+def _parts(network: Network) -> Iterator[nn.Module]:
+    """Layers outside of the text tower, which stand in a row of their kind, and all within them."""
     tower = set(network.text_tower.modules())
-    for module in network.model.modules():
-        if isinstance(module, nn.ModuleList) and module not in tower:
-            yield from module
+    rows = (module for module in network.model.modules() if isinstance(module, nn.ModuleList))
+    found = (part for row in rows if row not in tower for part in row.modules() if part is not row)
+    yield from dict.fromkeys(found)  # a row may stand within another
 
 
 def check_replicated(network: Network) -> None:

@@ -56,12 +56,19 @@ def _attend_always(
     **named: Any,
 ) -> tuple[Tensor, None]:
     """The same; what is not full attention is left to torch."""
-    is_full = attention_mask is None and _is_full(module, query, named)
+    is_full = _is_full(module, query, named) and _hides_nothing(attention_mask)
     if not is_full or not can_attend(query, key, value):
         return sdpa_attention_forward(module, query, key, value, attention_mask, **named)
     scaling = named.get("scaling")
     scale = query.shape[-1] ** -0.5 if scaling is None else float(scaling)
     return full_attention(query, key, value, scale=scale), None
+
+
+def _hides_nothing(mask: Tensor | None) -> bool:
+    """Whether a mask, of what is seen or to be added to scores, changes nothing."""
+    if mask is None:
+        return True
+    return bool(mask.all()) if mask.dtype == torch.bool else not bool(mask.any())
 
 
 def _is_full(module: nn.Module, query: Tensor, named: dict[str, Any]) -> bool:

@@ -16,7 +16,7 @@ from torch.distributed.tensor import Replicate, distribute_tensor
 from transformers_reference import Reference
 
 from inlay_proto import generate_pb2 as pb
-from inlay_shard.encoder import NICENESS, Encoder, Pixels, _layers, check_replicated
+from inlay_shard.encoder import NICENESS, Encoder, Pixels, _parts, check_replicated
 from inlay_shard.errors import ModelRefused
 from inlay_shard.preparation import Preparer, load_preparer
 from inlay_shard.recipe import Piece
@@ -135,31 +135,32 @@ def test_it_runs_behind_the_steps(shard: Shard, preparer: Preparer) -> None:
 
 
 def test_it_uses_the_threads_that_steps_leave(shard: Shard, preparer: Preparer) -> None:
-    """Also when that changes within an image; other threads keep theirs."""
+    """Also when that changes within a layer; other threads keep theirs."""
     network: Any = Recording(shard)
     network.may_go_on.set()
     network.model, network.text_tower = shard.ready.network.model, shard.ready.network.text_tower
-    allowed = iter([1, 2, *[1] * 1000])
+    allowed = iter([1, *[2, 2, 2, 2], *[1] * 10_000])
     used: list[int] = []
 
     def note(*_: object) -> None:
         used.append(torch.get_num_threads())
 
-    handles = [layer.register_forward_hook(note) for layer in _layers(network)]
+    leaves = [part for part in _parts(network) if not [*part.children()]]
+    handles = [leaf.register_forward_hook(note) for leaf in leaves]
     try:
         encoder = Encoder(network, num_threads=lambda: next(allowed), max_batch_images=8)
         encoder.encode(*pixels_of(shard, preparer, IMAGES[0])).result(60)
     finally:
         for handle in handles:
             handle.remove()
-    assert used[:2] == [2, 1]
+    assert used[0] == 2 and 1 in used[:6]
     assert torch.get_num_threads() == 1
 
 
 def test_an_encoder_that_is_split_over_ranks_is_refused(shard: Shard) -> None:
     network = shard.ready.network
     check_replicated(network)
-    layer: Any = next(_layers(network))
+    layer: Any = next(_parts(network))
     name, whole = next(iter(layer.named_parameters()))
     owner = layer.get_submodule(name.rpartition(".")[0])
     own_name = name.rpartition(".")[2]

@@ -52,7 +52,9 @@ def test_many_tokens_that_see_each_other_are_ours(num_ours: Callable[[], int]) -
     attend(FULL)
     attend(FULL, scaling=0.3, is_causal=False, dropout=0.0)
     attend(FULL, dtype=torch.bfloat16)
-    assert num_ours() == 3
+    attend(FULL, attention_mask=torch.ones(2, 1, 600, 600, dtype=torch.bool))
+    attend(FULL, attention_mask=torch.zeros(1, 1, 600, 600))
+    assert num_ours() == 5
 
 
 def test_few_tokens_are_ours_where_they_always_are(num_ours: Callable[[], int]) -> None:
@@ -66,13 +68,22 @@ def test_few_tokens_are_ours_where_they_always_are(num_ours: Callable[[], int]) 
     "named",
     [
         {"attention_mask": torch.ones(600, 600, dtype=torch.bool).tril()},
+        {"attention_mask": torch.ones(600, 600).tril().log()},
         {"is_causal": True},
         {"module": nn.Identity()},
         {"position_bias": torch.ones(1, 3, 600, 600)},
         {"sliding_window": 3},
         {"dtype": torch.float64},
     ],
-    ids=["mask", "causal", "causal unless it says not", "bias", "window", "type"],
+    ids=[
+        "mask",
+        "mask to be added",
+        "causal",
+        "causal unless it says not",
+        "bias",
+        "window",
+        "type",
+    ],
 )
 def test_what_is_not_full_attention_is_left_to_torch(
     num_ours: Callable[[], int], named: dict[str, Any]
