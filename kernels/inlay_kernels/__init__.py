@@ -2,6 +2,7 @@
 
 from inlay_kernels.batch import AttentionBatch
 from inlay_kernels.linear import pack_linears
+from inlay_kernels.sampling.likeliest import Likeliest
 from inlay_kernels.sampling.warping import Warping
 from inlay_kernels.selection import REFERENCE, Kernels, PagedAttention, select
 
@@ -9,6 +10,7 @@ __all__ = [
     "REFERENCE",
     "AttentionBatch",
     "Kernels",
+    "Likeliest",
     "PagedAttention",
     "Warping",
     "pack_linears",

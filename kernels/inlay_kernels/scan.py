@@ -2,13 +2,15 @@
 
 import numpy as np
 
+from inlay_kernels.arrays_in_place import stack_array
 from inlay_kernels.compiled import compiled, exponential, to_float
-from inlay_kernels.decoder.instructions import stack_array
 
 _LANES = 64
 """Maxima held side by side; the machine compares a whole vector of them at a time."""
 _STRETCH = 512
 """Numbers that are looked at together before one of them is looked for."""
+_PART = 4096
+"""Numbers whose exponentials are added up before those of others are."""
 
 
 @compiled()
@@ -61,3 +63,34 @@ def sum_of_exponentials(numbers, top):  # type: ignore[no-untyped-def]
     for place in range(len(numbers)):
         total += exponential(to_float(numbers[place]) - top)
     return total
+
+
+@compiled()
+def num_parts(num_numbers):  # type: ignore[no-untyped-def]
+    """Of a row."""
+    return (num_numbers + _PART - 1) // _PART
+
+
+@compiled()
+def summarise(numbers, part):  # type: ignore[no-untyped-def]
+    """Of one part of a row: its highest number, and its sum of exp(number - highest); the latter
+    is NaN if it holds NaN."""
+    own = numbers[part * _PART : (part + 1) * _PART]
+    top = highest(own)
+    if has_nan(own):
+        return top, np.float32(np.nan)
+    if top == np.float32(-np.inf):
+        return top, np.float32(0)
+    return top, sum_of_exponentials(own, top)
+
+
+@compiled()
+def joined(tops, totals):  # type: ignore[no-untyped-def]
+    """Of a row, from what `summarise` found in its parts: its highest number, and the logarithm of
+    the sum of its exponentials; both NaN if it holds NaN."""
+    top, total = highest(tops), np.float32(0)
+    for part in range(len(tops)):
+        total += totals[part] * exponential(tops[part] - top)
+    if total != total:
+        return np.float32(np.nan), np.float32(np.nan)
+    return top, top + np.log(total)

@@ -15,6 +15,7 @@ from inlay_kernels.paged_attention import reference as attention_reference
 from inlay_kernels.sampling import cpu as sampling_cpu
 from inlay_kernels.sampling import masked as sampling_masked
 from inlay_kernels.sampling import reference as sampling_reference
+from inlay_kernels.sampling.likeliest import Likeliest
 from inlay_kernels.sampling.warping import Warping
 
 
@@ -48,9 +49,8 @@ class Kernels:
     """(logits, packed_mask): set the logits of forbidden tokens to -inf, in place."""
     masked_argmax: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
     """(logits, packed_mask): the most likely allowed token of each row, and if there is one."""
-    most_likely: Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
-    """(logits): the most likely token of each row, its log-probability, and the logarithm of the
-    row's normaliser."""
+    most_likely: Callable[[Tensor], Likeliest]
+    """(logits): the most likely token of each row."""
     draw: Callable[[Tensor, Warping, Tensor], Tensor]
     """(logits, warping, uniforms): draw one token for each row; consumes the logits."""
 

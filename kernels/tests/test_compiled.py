@@ -8,8 +8,8 @@ import pytest
 import torch
 from numba.core.errors import NumbaError
 
+from inlay_kernels.arrays_in_place import stack_array
 from inlay_kernels.compiled import as_array, compiled, exponential, to_float
-from inlay_kernels.decoder.instructions import stack_array
 from inlay_kernels.scan import find, has_nan, highest
 
 

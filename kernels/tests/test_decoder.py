@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from inlay_kernels import AttentionBatch
+from inlay_kernels import AttentionBatch, select
 from inlay_kernels.compiled import as_array
 from inlay_kernels.decoder import (
     Decoder,
@@ -210,7 +210,10 @@ def test_logits_are_those_of_the_head_over_the_last_hidden_states(
         cosines[order].numpy(), sines[order].numpy(), order.argsort().numpy(),
     )  # fmt: skip
     decoder = Decoder(tower.packed(), laid_out(tower.caches()))
-    assert torch.equal(decoder.logits(inputs, batch, keep, head), head(hidden[keep]))
+    logits, likeliest = decoder.stand(inputs, batch, keep, head).rated()
+    assert torch.equal(logits, head(hidden[keep]))
+    for found, expected in zip(likeliest, select("cpu").most_likely(logits), strict=True):
+        assert torch.equal(found, expected)
 
 
 def test_a_batch_whose_numbers_have_moved_on_is_read_anew() -> None:

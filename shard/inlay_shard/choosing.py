@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from inlay_kernels import Likeliest
 from inlay_proto import generate_pb2 as pb
 from inlay_shard.batch import Row
 from inlay_shard.errors import RowFailed
@@ -22,6 +23,8 @@ class Logits(NamedTuple):
     """(rows, vocab_size): where each chooses its token."""
     forced: Tensor
     """(n, vocab_size): where the forced tokens of all rows stand, row by row."""
+    likeliest: Likeliest | None = None
+    """Of `chosen`, where the forward pass has found them."""
 
 
 class Draft(NamedTuple):
@@ -62,7 +65,7 @@ class Chooser:
                 outcome.add_logits(row.sequence.sequence_id, logits.chosen[place])
         with outcome.timed("sample"):
             settings = [row.sequence.sampling for row in rows]
-            choice = self._sampler.choose(logits.chosen, settings, masks)
+            choice = self._sampler.choose(logits.chosen, settings, masks, logits.likeliest)
             forced = self._rate_forced(rows, logits.forced)
             drafts = _drafts(rows, choice, forced, reasons)
         with outcome.timed("deliver"):

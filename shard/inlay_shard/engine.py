@@ -16,7 +16,7 @@ from inlay_shard.errors import RowFailed
 from inlay_shard.features import FeatureCache
 from inlay_shard.judgement import Judgement, from_table, to_table
 from inlay_shard.layout import Layouts
-from inlay_shard.network import Network
+from inlay_shard.network import Network, Rated
 from inlay_shard.outcome import Fate, Outcome
 from inlay_shard.parallel import Ranks
 from inlay_shard.prompt_logprobs import prompt_logprobs, wants_logprobs
@@ -139,13 +139,14 @@ class Engine:
                 keep = torch.cat([keep, batch.before_forced])
         with outcome.timed("forward"):
             if any(wants_logprobs(row) for row in rows):
-                logits = self._logits_and_prompt(rows, batch, keep, outcome)
+                logits, likeliest = self._rated_and_prompt(rows, batch, keep, outcome)
             else:
-                logits = self._logits(batch, keep)
+                logits, likeliest = self._rated(batch, keep, goes_on=self._goes_on(rows))
         if len(choosing) == len(keep):
-            return Logits(logits, _NO_ROWS)
-        num_forced = len(batch.before_forced)
-        return Logits(logits[: len(choosing)], logits[len(keep) - num_forced :])
+            return Logits(logits, _NO_ROWS, likeliest)
+        num_forced, num_rows = len(batch.before_forced), len(choosing)
+        likeliest = None if likeliest is None else likeliest.first(num_rows)
+        return Logits(logits[:num_rows], logits[len(keep) - num_forced :], likeliest)
 
     def _layout(self, rows: list[Row]) -> FlatBatch:
         """The batch on the device, where every layer finds it."""
@@ -153,22 +154,29 @@ class Engine:
         self._pool.current.batch = batch.attention
         return batch
 
-    def _logits_and_prompt(
+    def _rated_and_prompt(
         self, rows: list[Row], batch: FlatBatch, keep: Tensor, outcome: Outcome
-    ) -> Tensor:
+    ) -> Rated:
         with self._network.keeping_hidden() as hidden:
-            logits = self._logits(batch, keep)
+            rated = self._rated(batch, keep)
         for found in prompt_logprobs(self._network, rows, hidden[0]):
             outcome.add_prompt_logprobs(found)
-        return logits
+        return rated
 
-    def _logits(self, batch: FlatBatch, keep: Tensor) -> Tensor:
+    def _goes_on(self, rows: list[Row]) -> bool:
+        """Whether the next step is that of the same rows with their likeliest tokens, unless one
+        of these ends its row, or the router has other plans."""
+        return self._layouts.can_go_on() and all(
+            row.sequence.takes_likeliest and row.sequence.num_left > 1 for row in rows
+        )
+
+    def _rated(self, batch: FlatBatch, keep: Tensor, *, goes_on: bool = False) -> Rated:
         embeddings = None
         if batch.image_features is not None:
             embeddings = self._network.embed(
                 batch.token_ids, batch.image_places, batch.image_features
             )
-        return self._network.logits(batch.token_ids, batch.position_ids, keep, embeddings)
+        return self._network.rated(batch.token_ids, batch.position_ids, keep, embeddings, goes_on)
 
     def _begin_masks(self, rows: list[Row]) -> Filling | None:
         """Masks depend on known tokens alone, so they need not wait for the logits."""

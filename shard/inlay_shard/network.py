@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 from transformers.configuration_utils import PretrainedConfig
 from transformers.modeling_outputs import MoeModelOutputWithPast
 
+from inlay_kernels import Likeliest
 from inlay_shard.adapter import ImageAdapter
 from inlay_shard.architecture import text_config
 from inlay_shard.layer_additions import find_layer_additions
@@ -26,6 +27,12 @@ from inlay_shard.view import View, Views, widest
 
 LogitsOf: TypeAlias = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
 """Called with what `Network.logits` is called with, to the same end."""
+
+Rated: TypeAlias = tuple[Tensor, Likeliest | None]
+"""Logits, and the most likely tokens where these were found on the way."""
+
+RatedOf: TypeAlias = Callable[[Tensor, Tensor, Tensor, Tensor | None, bool], Rated]
+"""Called with what `Network.rated` is called with, to the same end."""
 
 
 class TowerAnswer(MoeModelOutputWithPast):
@@ -51,6 +58,8 @@ class Network:
         self.shortcut: LogitsOf | None = None
         """Takes the place of the model's own code around its text tower; set at start-up, when it
         is proven."""
+        self.rated_shortcut: RatedOf | None = None
+        """The same, where the shortcut also finds the most likely tokens."""
         self._keeps_hidden = False
         self.additions = find_layer_additions(model)
         """How images are added to hidden states on the way; found once, as code is replaced."""
@@ -169,6 +178,24 @@ class Network:
         if self.shortcut is not None and not self._keeps_hidden:
             return self.shortcut(token_ids, position_ids, keep, embeddings)
         return self.plain_logits(token_ids, position_ids, keep, embeddings)
+
+    def rated(
+        self,
+        token_ids: Tensor,
+        position_ids: Tensor,
+        keep: Tensor,
+        embeddings: Tensor | None,
+        goes_on: bool = False,
+    ) -> Rated:
+        """What `logits` gives, with the most likely tokens where they are found on the way.
+
+        Both are good until the next call. goes_on: rows of one token each that will most likely be
+        followed by their likeliest tokens, so that the next step may be begun at once: token ids,
+        positions and attention are there then, and the logits, which nobody reads, may change.
+        """
+        if self.rated_shortcut is not None and not self._keeps_hidden:
+            return self.rated_shortcut(token_ids, position_ids, keep, embeddings, goes_on)
+        return self.logits(token_ids, position_ids, keep, embeddings), None
 
     def plain_logits(
         self, token_ids: Tensor, position_ids: Tensor, keep: Tensor, embeddings: Tensor | None

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from inlay_kernels import Kernels
+from inlay_kernels import Kernels, Likeliest
 from inlay_proto import generate_pb2 as pb
 from inlay_shard.controls import Draws, SamplingRow
 from inlay_shard.exclusions import forbid, leave_out_unlikely
@@ -63,13 +63,18 @@ class Sampler:
         self._draws = Draws(vocab_size)
 
     def choose(
-        self, logits: Tensor, rows: Sequence[SamplingRow], masks: RowMasks | None = None
+        self,
+        logits: Tensor,
+        rows: Sequence[SamplingRow],
+        masks: RowMasks | None = None,
+        likeliest: Likeliest | None = None,
     ) -> Choice:
         """Choose one token for each row.
 
         logits: (rows, vocab_size), any float type, on the sampler's device; not changed.
+        likeliest: their most likely tokens, if they are known already; consumed.
         """
-        token_ids, logprobs, normaliser = self._kernels.most_likely(logits)
+        token_ids, logprobs, normaliser = likeliest or self._kernels.most_likely(logits)
         if masks is None and not any(row.is_steered for row in rows):
             return _with_top_tokens(token_ids, logprobs, logits, normaliser, rows)
         is_possible = torch.ones(len(rows), dtype=torch.bool, device=self._device)

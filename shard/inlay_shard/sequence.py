@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence as Ids
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -120,6 +121,14 @@ class RunningSequence:
         """Add a token to the answer."""
         self.token_ids.append(token_id)
         self.output_ids.append(token_id)
+
+    @cached_property
+    def takes_likeliest(self) -> bool:
+        """Whether its tokens are the most likely ones, whatever came before, and nobody wants to
+        know more of them than their log-probabilities."""
+        sampling = self.sampling
+        is_free = self.matcher is None and not sampling.is_steered
+        return is_free and not sampling.top_n_tokens and not self.wants_logits
 
     @property
     def has_room(self) -> bool:

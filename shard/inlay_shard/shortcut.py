@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from inlay_kernels.decoder import StreamedLinear
-from inlay_shard.network import Network
+from inlay_shard.network import Network, Rated
 from inlay_shard.probe import probe_tokens
 from inlay_shard.tower import FusedTower
 
@@ -26,12 +26,25 @@ class Shortcut:
         self, token_ids: Tensor, position_ids: Tensor, keep: Tensor, embeddings: Tensor | None
     ) -> Tensor:
         """Logits (len(keep), vocab_size), as `Network.logits` has them."""
+        return self.rated(token_ids, position_ids, keep, embeddings)[0]
+
+    def rated(
+        self,
+        token_ids: Tensor,
+        position_ids: Tensor,
+        keep: Tensor,
+        embeddings: Tensor | None,
+        goes_on: bool = False,
+    ) -> Rated:
+        """The same, with the likeliest tokens where the head is compiled, too."""
         if isinstance(self._head, StreamedLinear):
-            return self._tower.logits(token_ids, position_ids, keep, embeddings, self._head)
+            return self._tower.rated(
+                token_ids, position_ids, keep, embeddings, self._head, goes_on=goes_on
+            )
         if embeddings is None:
             embeddings = self._tower.embed(token_ids)
         hidden = self._tower.hidden(embeddings, position_ids)
-        return self.head(hidden.index_select(0, keep))
+        return self.head(hidden.index_select(0, keep)), None
 
     def head(self, hidden: Tensor) -> Tensor:
         """Logits (n, vocab_size) of last hidden states (n, hidden_size)."""
@@ -54,7 +67,10 @@ def find_shortcut(network: Network, tower: FusedTower, num_tokens: int) -> Short
     keep = torch.arange(num_tokens)
     for embeddings in (None, tower.embed(token_ids)):
         wanted = network.logits(token_ids, positions, keep, embeddings)
-        if not _same(wanted, shortcut(token_ids, positions, keep, embeddings)):
+        logits, likeliest = shortcut.rated(token_ids, positions, keep, embeddings)
+        if not _same(wanted, logits):
+            return None
+        if likeliest is not None and not _same(logits.argmax(-1), likeliest.token_ids):
             return None
     direction = torch.linspace(-1, 1, network.hidden_size, dtype=network.dtype).expand(2, -1)
     for scale in _SCALES:

@@ -199,7 +199,8 @@ def _prove(
     ours = _paged_logits(network, pool, len(reference))
     if fused is not None and fused.agrees(reference, ours):
         pool.current.batch = one_row(0, len(reference), pool)
-        network.shortcut = find_shortcut(network, fused, len(reference))
+        network.shortcut = shortcut = find_shortcut(network, fused, len(reference))
+        network.rated_shortcut = None if shortcut is None else shortcut.rated
     elif fused is not None and fused.is_quantised:
         raise ModelRefused("with --quantize int8 its logits are too far from its own")
     elif fused is not None:

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from inlay_kernels import AttentionBatch, Likeliest
 from inlay_kernels.compiled import as_array
 from inlay_kernels.decoder import Decoder, Inputs, PackedTower, StreamedLinear
 from inlay_shard.attention import attach, attached
@@ -23,6 +24,7 @@ from inlay_shard.recognition import (
     recognise,
     rotation,
 )
+from inlay_shard.standing import StandingStep
 
 Array: TypeAlias = NDArray[Any]
 
@@ -80,6 +82,7 @@ class FusedTower:
         self._packed = packed
         self._decoder: Decoder | None = None
         self._key_cache: Tensor | None = None
+        self._standing: StandingStep | None = None
         self._embeddings = _embedding_table(tower)
         self._table = _rotation_table(tower)
 
@@ -116,23 +119,57 @@ class FusedTower:
         turned = (torch.from_numpy(part[positions]) for part in (cosines, sines))
         return decoder(embeddings, first.current.batch, *turned)
 
-    def logits(
+    def rated(
         self,
         token_ids: Tensor,
         position_ids: Tensor,
         keep: Tensor,
         embeddings: Tensor | None,
         head: StreamedLinear,
-    ) -> Tensor:
+        *,
+        goes_on: bool = False,
+    ) -> tuple[Tensor, Likeliest]:
         """What a head makes of the last hidden states of the tokens that `keep` names, in one go:
-        (len(keep), outputs).
+        (len(keep), outputs); and the likeliest token of each.
 
-        Arguments as for `Network.logits`.
+        Arguments as for `Network.rated`. When the very same tensors come again, they must be as
+        before or one position further; answers are good until then.
         """
+        first: Any = attached(self._modules[0])
+        batch = first.current.batch
+        given = (first.key_cache, batch, token_ids, position_ids, keep, embeddings, head)
+        again = (
+            None if self._standing is None else self._standing.rated_again(given, goes_on=goes_on)
+        )
+        return again or self._rated_anew(given, *given[1:], goes_on=goes_on)
+
+    def _rated_anew(
+        self,
+        given: Sequence[object],
+        batch: AttentionBatch,
+        token_ids: Tensor,
+        position_ids: Tensor,
+        keep: Tensor,
+        embeddings: Tensor | None,
+        head: StreamedLinear,
+        *,
+        goes_on: bool,
+    ) -> tuple[Tensor, Likeliest]:
+        """Of a step that does not follow the one before."""
         first: Any = attached(self._modules[0])
         decoder = self._decoder_over(first.key_cache)
         inputs = Inputs(*self._begin(token_ids, embeddings), *self._rotation(position_ids))
-        return decoder.logits(inputs, first.current.batch, keep, head)
+        num_left = 0
+        if self._is_read_from_tables(inputs) and head.out_features <= len(inputs.embeddings):
+            num_left = _TABLE_POSITIONS - 1 - int(inputs.positions.max())
+        self._standing = StandingStep(given, decoder.stand(inputs, batch, keep, head), num_left)
+        return self._standing.rated(goes_on=goes_on)
+
+    def _is_read_from_tables(self, inputs: Inputs) -> bool:
+        """Whether what tokens begin with is looked up by the numbers of token and position."""
+        return self._table is not None and (
+            inputs.embeddings is self._embeddings and inputs.cosines is self._table[0]
+        )
 
     def agrees(self, reference: Tensor, ours: Tensor) -> bool:
         """Whether its logits (tokens, vocab_size) are the reference, but for noise."""
@@ -156,7 +193,7 @@ class FusedTower:
         key_cache: that of the first layer.
         """
         if self._decoder is None or self._key_cache is not key_cache:
-            self._key_cache = key_cache
+            self._key_cache, self._standing = key_cache, None
             layers: list[Any] = [attached(module) for module in self._modules]
             caches = [(layer.key_cache, layer.value_cache) for layer in layers]
             self._decoder = Decoder(self._packed, caches)

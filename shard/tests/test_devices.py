@@ -42,7 +42,7 @@ def test_steps_end_with_their_device(
     def fail(*inputs: Tensor | None) -> Tensor:
         raise RuntimeError("the model cannot")
 
-    shard.ready.network.shortcut = fail
+    shard.ready.network.rated_shortcut = fail
     monkeypatch.setattr(engine, "is_lost", lambda device: loses)
     driver = Driver(shard)
     running = driver.add([40, 50, 60])

@@ -12,6 +12,7 @@ from tiny_models import make_tiny
 from transformers_reference import Reference
 
 from inlay_proto import generate_pb2 as pb
+from inlay_shard.network import Rated
 
 PROMPT = list(range(30, 50))
 
@@ -179,15 +180,15 @@ def test_row_that_breaks_the_model_is_found(
 ) -> None:
     """The model fails whenever one token is in its batch; four neighbours go on."""
     network = driver.shard.ready.network  # type: ignore[attr-defined]
-    intact = network.logits
+    intact = network.rated
 
-    def fragile(token_ids: torch.Tensor, *others: object) -> torch.Tensor:
+    def fragile(token_ids: torch.Tensor, *others: object) -> Rated:
         if 200 in token_ids.tolist()[:60]:
             raise RuntimeError("out of luck")
-        logits: torch.Tensor = intact(token_ids, *others)
-        return logits
+        rated: Rated = intact(token_ids, *others)
+        return rated
 
-    monkeypatch.setattr(network, "logits", fragile)
+    monkeypatch.setattr(network, "rated", fragile)
     prompts = [[40 + n, 41, 42] for n in range(4)]
     neighbours = [driver.add(prompt, 3) for prompt in prompts]
     failing = driver.add([200, 41], 3)

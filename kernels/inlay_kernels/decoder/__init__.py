@@ -5,6 +5,7 @@ from inlay_kernels.decoder.cache_layout import fits, padded_width
 from inlay_kernels.decoder.decoder import Decoder
 from inlay_kernels.decoder.forms import PANEL
 from inlay_kernels.decoder.linear import StreamedLinear
+from inlay_kernels.decoder.standing import StandingBatch
 from inlay_kernels.decoder.weights import LayerWeights, PackedTower
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "LayerWeights",
     "PackedTower",
     "Shape",
+    "StandingBatch",
     "StreamedLinear",
     "fits",
     "padded_width",

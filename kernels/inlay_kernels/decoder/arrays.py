@@ -106,6 +106,24 @@ class Head(NamedTuple):
     """float32, the same shape: what is added to outputs."""
 
 
+class Rating(NamedTuple):
+    """The likeliest tokens of K rows of logits, as `Likeliest` says, of two runs in turn; S parts
+    of a row are summed up apart."""
+
+    token_ids: Array
+    """int64 (2, K)."""
+    logprobs: Array
+    """float32 (2, K)."""
+    normalisers: Array
+    """float32 (2, K)."""
+    tops: Array
+    """float32 (2, K): the highest logits."""
+    part_tops: Array
+    """float32 (K, S): the highest logit of each part."""
+    part_totals: Array
+    """float32 (K, S): sums of exp(logit - the highest) over each part."""
+
+
 class Cache(NamedTuple):
     """Where keys and values of all layers lie, as `cache_layout` says."""
 

@@ -10,11 +10,12 @@ from typing import Final
 
 import numpy as np
 
+from inlay_kernels.arrays_in_place import stack_array
 from inlay_kernels.compiled import compiled, exponential
 from inlay_kernels.decoder.cache_layout import head_start
 from inlay_kernels.decoder.crew import claim, finish
 from inlay_kernels.decoder.forms import PANEL
-from inlay_kernels.decoder.instructions import stack_array, to_element
+from inlay_kernels.decoder.instructions import to_element
 from inlay_kernels.decoder.products import MAX_ROWS, add_panels, multiply_panels
 from inlay_kernels.decoder.softmax import fill_shares, highest_score
 

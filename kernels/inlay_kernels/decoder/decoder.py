@@ -1,6 +1,6 @@
 """A text tower of the common kind on the CPU: embeddings in, last hidden states or logits out."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,14 +10,17 @@ from torch import Tensor
 from inlay_kernels.batch import AttentionBatch
 from inlay_kernels.compiled import as_array
 from inlay_kernels.decoder import crew
-from inlay_kernels.decoder.arrays import Batch, Buffers, Cache, Inputs, Kept
+from inlay_kernels.decoder.arrays import Batch, Buffers, Cache, Inputs, Kept, Rating
 from inlay_kernels.decoder.cache_layout import fits, padded_width
 from inlay_kernels.decoder.forms import PANEL
 from inlay_kernels.decoder.layers import num_phases, run_layers, run_to_logits
 from inlay_kernels.decoder.linear import StreamedLinear
 from inlay_kernels.decoder.packing import padded_outputs
+from inlay_kernels.decoder.rounds import Rounds
+from inlay_kernels.decoder.standing import StandingBatch
 from inlay_kernels.decoder.weights import PackedTower
 from inlay_kernels.memory import lazy_zeros
+from inlay_kernels.scan import num_parts
 
 _GAP = 32
 """Numbers between the rows of an operand, so that not all rows meet in the same cache lines."""
@@ -46,8 +49,7 @@ class Decoder:
         self._number = as_array(torch.empty(0, dtype=tower.dtype))
         self._buffers = self._make_buffers(1)
         self._kept = self._zeros(1, tower.shape.hidden_size)
-        self._batch: AttentionBatch | None = None
-        self._batch_arrays: Batch
+        self._standing: StandingBatch | None = None
 
     def __call__(
         self,
@@ -66,60 +68,53 @@ class Decoder:
         rows = as_array(embeddings.contiguous())
         inputs = Inputs(rows, own, cosines.numpy(), sines.numpy(), own)
         kept = self._room_to_keep(num_tokens)
-        self._run(run_layers, inputs, batch, Kept(own, as_array(kept), self._number))
+        arguments = self._arguments(inputs, batch, Kept(own, as_array(kept), self._number))
+        count = num_phases(self._tower.shape.num_layers, has_head=False)
+        crew.run(run_layers, count, *arguments)
         last = kept[:, : self._tower.shape.hidden_size]
         return last.to(self._tower.dtype, copy=True)
 
-    def logits(
+    def stand(
         self, inputs: Inputs, batch: AttentionBatch, keep: Tensor, head: StreamedLinear
-    ) -> Tensor:
-        """What a head makes of the last hidden states of some tokens: (len(keep), outputs).
+    ) -> StandingBatch:
+        """What a head makes of the last hidden states of some tokens, as often as it is asked for:
+        whoever holds the arrays of `inputs` and `batch` may change their numbers in between.
 
-        The numbers are those of `head` over the hidden states that a call gives. keep: int64 (n,),
-        places of the tokens.
+        The logits are those of `head` over the hidden states that a call gives. keep: int64 (n,),
+        places of the tokens. A batch that stood before is given up.
         """
-        logits = torch.empty(len(keep), head.out_features, dtype=head.dtype)
-        kept = Kept(keep.numpy(), as_array(self._room_to_keep(len(keep))), self._number)
-        self._run(run_to_logits, inputs, batch, kept, head.arrays, as_array(logits))
-        return logits
+        num_rows = len(keep)
+        logits = torch.empty(num_rows, head.out_features, dtype=head.dtype)
+        kept = Kept(keep.numpy(), as_array(self._room_to_keep(num_rows)), self._number)
+        rating = _make_rating(num_rows, head.out_features)
+        arguments = self._arguments(inputs, batch, kept)
+        rounds = Rounds(
+            crew.STEPS,
+            torch.get_num_threads(),
+            run_to_logits,
+            num_phases(self._tower.shape.num_layers, has_head=True),
+            (*arguments, head.arrays, as_array(logits), rating),
+            self._caches,
+        )
+        self._standing = StandingBatch(rounds, logits, rating)
+        return self._standing
 
-    def _run(
-        self,
-        loop: Callable[..., None],
-        inputs: Inputs,
-        batch: AttentionBatch,
-        kept: Kept,
-        *others: Any,
-    ) -> None:
-        """others: what `run_to_logits` is given beside."""
-        tower = self._tower
+    def _arguments(self, inputs: Inputs, batch: AttentionBatch, kept: Kept) -> tuple[Any, ...]:
+        """Of `run_layers`, once nobody computes a batch any more that stood before."""
+        if self._standing is not None:
+            self._standing.give_up()
+            self._standing = None
         num_tokens = len(inputs.token_ids)
-        crew.run(
-            loop,
-            num_phases(tower.shape.num_layers, has_head=bool(others)),
-            tower.shape,
-            tower.arrays,
+        return (
+            self._tower.shape,
+            self._tower.arrays,
             self._cache,
             inputs,
-            self._arrays_of(batch),
+            _arrays_of(batch),
             self._buffers_for(num_tokens),
             self._element,
             kept,
-            *others,
         )
-
-    def _arrays_of(self, batch: AttentionBatch) -> Batch:
-        """Kept while the batch is the same one, whatever numbers are in it."""
-        if batch is not self._batch:
-            self._batch = batch
-            self._batch_arrays = Batch(
-                batch.row_starts.numpy(),
-                batch.context_lengths.numpy(),
-                batch.block_tables.numpy(),
-                batch.slots.numpy(),
-                _NO_STOPS if batch.stops is None else batch.stops.numpy(),
-            )
-        return self._batch_arrays
 
     def _room_to_keep(self, num_tokens: int) -> Tensor:
         """For last hidden states as linear layers multiply them, (num_tokens, stride)."""
@@ -159,3 +154,25 @@ class Decoder:
 def _zeros(num_rows: int, width: int, dtype: torch.dtype) -> Tensor:
     """(num_rows, width)."""
     return lazy_zeros(num_rows * width, dtype).view(num_rows, width)
+
+
+def _arrays_of(batch: AttentionBatch) -> Batch:
+    return Batch(
+        batch.row_starts.numpy(),
+        batch.context_lengths.numpy(),
+        batch.block_tables.numpy(),
+        batch.slots.numpy(),
+        _NO_STOPS if batch.stops is None else batch.stops.numpy(),
+    )
+
+
+def _make_rating(num_rows: int, num_logits: int) -> Rating:
+    parts = (num_rows, num_parts(num_logits))
+    return Rating(
+        token_ids=np.empty((2, num_rows), np.int64),
+        logprobs=np.empty((2, num_rows), np.float32),
+        normalisers=np.empty((2, num_rows), np.float32),
+        tops=np.empty((2, num_rows), np.float32),
+        part_tops=np.empty(parts, np.float32),
+        part_totals=np.empty(parts, np.float32),
+    )

@@ -2,11 +2,12 @@
 
 import numpy as np
 
+from inlay_kernels.arrays_in_place import stack_array
 from inlay_kernels.compiled import compiled
 from inlay_kernels.decoder.cache_layout import head_start, key_place, value_place
 from inlay_kernels.decoder.crew import claim, finish
 from inlay_kernels.decoder.forms import PANEL
-from inlay_kernels.decoder.instructions import stack_array, to_element
+from inlay_kernels.decoder.instructions import to_element
 from inlay_kernels.decoder.rotation import turn
 
 _TOGETHER = 8

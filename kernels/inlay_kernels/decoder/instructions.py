@@ -7,15 +7,13 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
-from numba.np.arrayobj import populate_array
 
+from inlay_kernels.arrays_in_place import flat_array
 from inlay_kernels.processor import IS_X86
 
 _INT32: Final = ir.IntType(32)
 _INT64: Final = ir.IntType(64)
 _SEQUENTIAL: Final = "seq_cst"
-_LINE: Final = 64
-"""Bytes of a cache line."""
 
 
 def instruction(generator: Callable[..., Any]) -> Any:
@@ -98,6 +96,19 @@ def load_shared(typing_context, array, place):  # type: ignore[no-untyped-def]
 
 
 @instruction
+def exchange(typing_context, array, place, expected, number):  # type: ignore[no-untyped-def]
+    """Put an int64 into a flat array if it still holds the one expected, at once for all threads;
+    whether it did."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = element_pointer(context, builder, signature.args[0], *arguments[:2])
+        done = builder.cmpxchg(pointer, *arguments[2:], _SEQUENTIAL, _SEQUENTIAL)
+        return builder.extract_value(done, 1)
+
+    return types.boolean(array, types.int64, types.int64, types.int64), generate
+
+
+@instruction
 def pause(typing_context):  # type: ignore[no-untyped-def]
     """Tell the processor that this thread waits in a loop."""
 
@@ -144,32 +155,9 @@ def array_at(typing_context, address, size, dtype):  # type: ignore[no-untyped-d
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         pointer = context.get_data_type(dtype.dtype).as_pointer()
         first = builder.inttoptr(arguments[0], pointer)
-        return _flat_array(context, builder, array, first, arguments[1])
+        return flat_array(context, builder, array, first, arguments[1])
 
     return array(types.int64, types.int64, dtype), generate
-
-
-@instruction
-def stack_array(typing_context, size, dtype):  # type: ignore[no-untyped-def]
-    """A flat array of any numbers that ends with the function that asks for it: for what is too
-    small to be worth an allocation. Not to be asked for in a loop."""
-    array = types.Array(dtype.dtype, 1, "C")
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        room = builder.alloca(context.get_data_type(dtype.dtype), size=arguments[0])
-        room.align = _LINE
-        return _flat_array(context, builder, array, room, arguments[0])
-
-    return array(types.int64, dtype), generate
-
-
-def _flat_array(context: Any, builder: Any, kind: Any, first: Any, size: Any) -> Any:
-    """An array over what is at a pointer, which nobody frees with it."""
-    array = context.make_array(kind)(context, builder)
-    step = context.get_constant(types.intp, context.get_abi_sizeof(first.type.pointee))
-    shape, strides = (cgutils.pack_array(builder, [entry]) for entry in (size, step))
-    populate_array(array, first, shape, strides, step, None)
-    return array._getvalue()
 
 
 @instruction

@@ -2,13 +2,15 @@
 
 import numpy as np
 
+from inlay_kernels.arrays_in_place import stack_array
 from inlay_kernels.compiled import compiled, to_float
 from inlay_kernels.decoder.attention import attend
-from inlay_kernels.decoder.crew import claim, finish
+from inlay_kernels.decoder.crew import Run, claim, finish
 from inlay_kernels.decoder.forms import PANEL
 from inlay_kernels.decoder.heads import rotate_and_keep
-from inlay_kernels.decoder.instructions import array_at, stack_array, to_element
+from inlay_kernels.decoder.instructions import array_at, to_element
 from inlay_kernels.decoder.linear import multiply_all
+from inlay_kernels.decoder.moving import move_on
 from inlay_kernels.decoder.products import MAX_ROWS
 from inlay_kernels.decoder.projections import (
     add_to_hidden,
@@ -16,30 +18,44 @@ from inlay_kernels.decoder.projections import (
     inverse_norms,
     query_key_value,
 )
+from inlay_kernels.decoder.rating import rate_parts, rate_rows
+from inlay_kernels.decoder.rounds import first_run, next_run
 
 _PHASES_PER_LAYER = 6
 """Phases of a layer; there is one more before the first and one after the last."""
+_PHASES_OF_LOGITS = 4
+"""Of the head, of finding the likeliest of its outputs, and of moving on."""
 _TOKENS = 8
 """Tokens that one task begins or ends with."""
 
 
 def num_phases(num_layers: int, *, has_head: bool) -> int:
     """Phases of `run_layers`, or of `run_to_logits`."""
-    return _PHASES_PER_LAYER * num_layers + 2 + has_head
+    return _PHASES_PER_LAYER * num_layers + 2 + has_head * _PHASES_OF_LOGITS
 
 
 @compiled(nogil=True)
 def run_to_logits(  # type: ignore[no-untyped-def]
-    state, num_threads, thread, shape, weights, cache, inputs, batch, buffers, element, kept, head,
-    logits,
+    words, num_threads, thread, number, shape, weights, cache, inputs, batch, buffers, element,
+    kept, head, logits, rating,
 ):  # fmt: skip
-    """What `run_layers` does, and logits of the kept tokens: (K, V)."""
-    run_layers(
-        state, num_threads, thread, shape, weights, cache, inputs, batch, buffers, element, kept
-    )
-    phase = 2 + shape.num_layers * _PHASES_PER_LAYER
+    """Rounds of what `run_layers` does, and logits of the kept tokens, (K, V), with the likeliest.
+
+    A round that may go on puts these in the place of the tokens, of which there is one a row.
+    """
     size = shape.hidden_size + shape.hidden_size % 2
-    multiply_all(state, num_threads, thread, phase, head, kept.hidden, size, logits)
+    number = first_run(words, thread, number)
+    while number > 0:
+        state = Run(words, number)
+        run_layers(
+            state, num_threads, thread, shape, weights, cache, inputs, batch, buffers, element, kept
+        )
+        phase = 2 + shape.num_layers * _PHASES_PER_LAYER
+        multiply_all(state, num_threads, thread, phase, head, kept.hidden, size, logits)
+        rate_parts(state, num_threads, thread, phase + 1, logits, rating)
+        rate_rows(state, num_threads, thread, phase + 2, logits, rating)
+        move_on(state, num_threads, thread, phase + 3, cache, inputs, batch, rating)
+        number = next_run(words, thread, number)
 
 
 @compiled(nogil=True)

@@ -4,12 +4,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from inlay_kernels.arrays_in_place import stack_array
 from inlay_kernels.compiled import as_array, compiled
 from inlay_kernels.decoder import crew
 from inlay_kernels.decoder.arrays import Head
 from inlay_kernels.decoder.crew import claim, finish
 from inlay_kernels.decoder.forms import PANEL
-from inlay_kernels.decoder.instructions import stack_array, to_element
+from inlay_kernels.decoder.instructions import to_element
 from inlay_kernels.decoder.packing import (
     pack,
     padded,

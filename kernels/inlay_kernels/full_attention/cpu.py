@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from inlay_kernels.arrays_in_place import stack_array
 from inlay_kernels.compiled import as_array, compiled, exponential
 from inlay_kernels.decoder.crew import Crew, claim, finish
 from inlay_kernels.decoder.forms import PANEL
@@ -95,11 +96,11 @@ def _attend(  # type: ignore[no-untyped-def]
     state, num_threads, thread, phase, panels, query, scale, attended
 ):
     """A phase: up to _CHUNK queries of a head a task."""
-    scores = np.empty(_STRETCH * _TILE, np.float32)
-    shares = np.empty(MAX_ROWS * _ROW, panels.keys.dtype)
-    sums = np.empty(panels.width // PANEL * _TILE, np.float32)
-    held = np.empty((2, MAX_ROWS), np.float32)
-    starts = np.empty((2, _STRETCH), np.int64)
+    scores = stack_array(_STRETCH * _TILE, np.float32)
+    shares = stack_array(MAX_ROWS * _ROW, panels.keys.dtype)
+    sums = stack_array(panels.width // PANEL * _TILE, np.float32)
+    held = stack_array(2 * MAX_ROWS, np.float32).reshape(2, MAX_ROWS)
+    starts = stack_array(2 * _STRETCH, np.int64).reshape(2, _STRETCH)
     num_entries, num_tokens, num_heads = attended.shape[:3]
     num_chunks = (num_tokens + _CHUNK - 1) // _CHUNK
     num_tasks, num_done = num_entries * num_heads * num_chunks, 0

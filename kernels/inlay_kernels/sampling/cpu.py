@@ -11,8 +11,9 @@ from inlay_kernels.compiled import as_array, compiled, exponential
 from inlay_kernels.launch import launch
 from inlay_kernels.sampling import reference
 from inlay_kernels.sampling.cut import cut
+from inlay_kernels.sampling.likeliest import Likeliest
 from inlay_kernels.sampling.warping import Warping
-from inlay_kernels.scan import find, has_nan, highest, sum_of_exponentials
+from inlay_kernels.scan import find, has_nan, highest, joined, num_parts, summarise
 
 
 def apply_mask(logits: Tensor, packed_mask: Tensor) -> None:
@@ -24,7 +25,7 @@ def apply_mask(logits: Tensor, packed_mask: Tensor) -> None:
     launch(_mask_rows, len(logits), logits.numel(), logits.numpy(), packed)
 
 
-def most_likely(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def most_likely(logits: Tensor) -> Likeliest:
     """What `reference.most_likely` does; float32 and bfloat16 are fast."""
     if logits.dtype not in (torch.float32, torch.bfloat16):
         return reference.most_likely(logits)
@@ -34,11 +35,7 @@ def most_likely(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     rows = as_array(logits.contiguous())
     launch(_summarise_rows, len(rows), rows.size, rows, token_ids, tops, normalisers)
     tops -= normalisers  # here, as compiled sums may be reordered: a - (a + b) would be -b
-    return (
-        torch.from_numpy(token_ids),
-        torch.from_numpy(tops),
-        torch.from_numpy(normalisers),
-    )
+    return Likeliest(*(torch.from_numpy(part) for part in (token_ids, tops, normalisers)))
 
 
 def draw(logits: Tensor, warping: Warping, uniforms: Tensor) -> Tensor:
@@ -69,17 +66,17 @@ def _mask_rows(first, stride, logits, masks):  # type: ignore[no-untyped-def]
                 logits[row, place] = logits[row, place] if is_allowed else np.float32(-np.inf)
 
 
-@compiled(nogil=True)
+@compiled(nogil=True, makes_arrays=True)
 def _summarise_rows(  # type: ignore[no-untyped-def]
     first, stride, logits, token_ids, tops, normalisers
 ):
+    part_tops = np.empty(num_parts(logits.shape[1]), np.float32)
+    part_totals = np.empty_like(part_tops)
     for row in range(first, len(logits), stride):
-        token_ids[row], tops[row], normalisers[row] = 0, np.nan, np.nan
-        if not has_nan(logits[row]):
-            top = highest(logits[row])
-            total = sum_of_exponentials(logits[row], top)
-            token_ids[row], normalisers[row] = find(logits[row], top), top + np.log(total)
-            tops[row] = top
+        for part in range(len(part_tops)):
+            part_tops[part], part_totals[part] = summarise(logits[row], part)
+        tops[row], normalisers[row] = joined(part_tops, part_totals)
+        token_ids[row] = find(logits[row], tops[row])
 
 
 @compiled(nogil=True, makes_arrays=True)

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from inlay_kernels.sampling.likeliest import Likeliest
 from inlay_kernels.sampling.warping import Warping
 
 _FIRST_CANDIDATES = 256
@@ -35,17 +36,12 @@ def masked_argmax(logits: Tensor, packed_mask: Tensor) -> tuple[Tensor, Tensor]:
     return token_ids, (top > float("-inf")) & ~logits.isnan().any(-1)
 
 
-def most_likely(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The most likely token of each row, the lower one among equals; its log-probability; and
-    log(sum(exp(row))), the normaliser. The second is the token's logit minus the third.
-
-    logits: (rows, vocab_size), any float type. Returns int64 (rows,) and twice float32 (rows,),
-    NaN for rows that hold NaN.
-    """
+def most_likely(logits: Tensor) -> Likeliest:
+    """The most likely token of each row: (rows, vocab_size), any float type."""
     widened = logits.float()
     token_ids, normalisers = widened.argmax(-1), widened.logsumexp(-1)
     highest = widened.gather(1, token_ids.unsqueeze(1)).squeeze(1)
-    return token_ids, highest - normalisers, normalisers
+    return Likeliest(token_ids, highest - normalisers, normalisers)
 
 
 def draw(logits: Tensor, warping: Warping, uniforms: Tensor) -> Tensor:
