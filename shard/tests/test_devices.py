@@ -1,13 +1,13 @@
 """A device that computes no more ends the process, instead of failing every row for ever."""
 
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import torch
 from driver import Driver
 from local_shard import start_shard
 from tiny_models import make_tiny
-from torch import Tensor
 
 from inlay_proto import generate_pb2 as pb
 from inlay_shard import engine
@@ -39,7 +39,7 @@ def test_steps_end_with_their_device(
     """What one row causes fails that row, as ever."""
     shard = start_shard(make_tiny("llama", tmp_path / "llama"))
 
-    def fail(*inputs: Tensor | None) -> Tensor:
+    def fail(*inputs: object) -> NoReturn:
         raise RuntimeError("the model cannot")
 
     shard.ready.network.rated_shortcut = fail

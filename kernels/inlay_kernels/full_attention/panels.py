@@ -145,7 +145,8 @@ def _put_values(numbers, start, stride, count, size, panel):  # type: ignore[no-
         panel[:] = to_element(panel, np.float32(0))
     if numbers.itemsize == 4:
         for place in range(count):
-            panel[place * PANEL :][:size] = numbers[start + place * stride :][:size]
+            for number in range(size):
+                panel[place * PANEL + number] = numbers[start + place * stride + number]
         return
     for place in range(0, count - count % 2, 2):
         first = numbers[start + place * stride :][:size]
