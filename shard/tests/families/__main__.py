@@ -1,5 +1,6 @@
 """Tries every family and writes `docs/families.md`; names on the command line try those alone."""
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -15,22 +16,35 @@ from families.table import line, page, read  # noqa: E402
 from families.trial import Trial, try_family  # noqa: E402
 
 PAGE = Path(__file__).parents[3] / "docs" / "families.md"
-BESIDE = "--beside-extras"
-"""Names the families that need libraries of their own, which are to be installed."""
 
 
-def main(names: list[str]) -> int:
+def main(arguments: list[str]) -> int:
     """The exit code: 1 when a family that is served gives a wrong answer."""
     transformers_logging.disable_progress_bar()
     torch.set_num_threads(1)
     seeing = vision_language()
-    if BESIDE in names:
-        names = list(BESIDE_EXTRAS)
-    trials = _try_all(names or [*seeing, *TEXT])
+    trials = _try_all(_chosen(arguments, [*seeing, *TEXT]))
     known = read(PAGE.read_text()) | {trial.model_type: trial for trial in trials}
     PAGE.write_text(page(*([known[n] for n in part if n in known] for part in (seeing, TEXT))))
     print(f"written: {PAGE}")
     return int(any(trial.is_wrong for trial in trials))
+
+
+def _chosen(arguments: list[str], every: list[str]) -> list[str]:
+    """Model types to try. Ends the process for help, and for a type that there is not."""
+    parser = argparse.ArgumentParser(prog="make families", description=__doc__)
+    parser.add_argument("model_types", nargs="*", metavar="MODEL_TYPE", help="all by default")
+    parser.add_argument(
+        "--beside-extras",
+        action="store_true",
+        help="those that need torchvision, timm or scipy, which are to be installed",
+    )
+    options = parser.parse_args(arguments)
+    chosen: list[str] = options.model_types
+    unknown = sorted(set(chosen) - set(every))
+    if unknown:
+        parser.error(f"no model type of the page: {', '.join(unknown)}")
+    return list(BESIDE_EXTRAS) if options.beside_extras else chosen or every
 
 
 def _try_all(model_types: list[str]) -> list[Trial]:
