@@ -52,7 +52,7 @@ class Fault:
 
     def _hit(self, victim: psutil.Process, server: Server) -> bool:
         if isinstance(self.blow, str):
-            (server.mischief / str(victim.pid)).write_text(self.blow)
+            server.order(str(victim.pid), self.blow)
             return True
         try:
             victim.send_signal(self.blow)

@@ -42,7 +42,7 @@ def poison(server: Server, way: str) -> None:
     status, tokens, _ = post(f"{server.url}/tokenize", {"inputs": POISON})
     assert status == 200
     spoilt = {"token_ids": [token["id"] for token in tokens], "way": way}
-    (server.mischief / "poison").write_text(json.dumps(spoilt))
+    server.order("poison", json.dumps(spoilt))
 
 
 def shard_id(server: Server) -> int:
