@@ -11,13 +11,12 @@ from typing import Final
 import numpy as np
 
 from inlay_kernels.arrays_in_place import stack_array
-from inlay_kernels.compiled import compiled, exponential
+from inlay_kernels.compiled import compiled
 from inlay_kernels.decoder.cache_layout import head_start
 from inlay_kernels.decoder.crew import claim, finish
 from inlay_kernels.decoder.forms import PANEL
-from inlay_kernels.decoder.instructions import to_element
 from inlay_kernels.decoder.products import MAX_ROWS, add_panels, multiply_panels
-from inlay_kernels.decoder.softmax import fill_shares, highest_score
+from inlay_kernels.decoder.shares import TILE, put_gathered, share_out
 
 _CHUNK: Final = 4 * MAX_ROWS
 """Tokens of a task."""
@@ -25,10 +24,6 @@ _STRETCH: Final = 16 * PANEL
 """Positions whose scores are held at a time."""
 _GAP: Final = 32
 """Numbers between rows of shares, so that not all rows meet in the same cache lines."""
-_BITS_OF_E: Final = np.float32(1.44269504)
-"""Base-2 logarithm of e."""
-_TILE: Final = MAX_ROWS * PANEL
-"""Numbers of a tile for one panel: (MAX_ROWS, PANEL)."""
 
 
 @compiled()
@@ -38,7 +33,7 @@ def attend(  # type: ignore[no-untyped-def]
     """Attention, a KV head and up to _CHUNK tokens of a row at a time."""
     scores = stack_array(_STRETCH * MAX_ROWS, np.float32)
     shares = stack_array(MAX_ROWS * (_STRETCH + _GAP), keys.dtype)
-    sums = stack_array(cache.width // PANEL * _TILE, np.float32)
+    sums = stack_array(cache.width // PANEL * TILE, np.float32)
     held = stack_array(2 * MAX_ROWS, np.float32).reshape(2, MAX_ROWS)
     views = stack_array(2 * MAX_ROWS, np.int64).reshape(2, MAX_ROWS)
     starts = stack_array(2 * _STRETCH // PANEL, np.int64).reshape(2, _STRETCH // PANEL)
@@ -124,7 +119,7 @@ def _attend_tile(  # type: ignore[no-untyped-def]
         end = max(end, views[1, place])
     tops, totals = held[0], held[1]
     tops[:count], totals[:count] = -np.inf, 0
-    for part in range(0, len(sums), _TILE):
+    for part in range(0, len(sums), TILE):
         sums[part : part + count * PANEL] = 0
     for stretch in range(begin // _STRETCH * _STRETCH, end, _STRETCH):
         first = max(stretch, begin // PANEL * PANEL)
@@ -134,18 +129,18 @@ def _attend_tile(  # type: ignore[no-untyped-def]
         for place in range(count):
             seen = max(views[0, place] - first, 0)
             stop = min(views[1, place] - first, num_panels * PANEL)
-            _share(
+            share_out(
                 scores, place, seen, stop, num_panels, scale, tops, totals, sums, shares,
                 place * (_STRETCH + _GAP),
             )  # fmt: skip
         for part in range(width // PANEL):
             add_panels(
                 count, values, starts[1], part * PANEL * block_size, num_panels, shares, 0,
-                _STRETCH + _GAP, sums[part * _TILE :],
+                _STRETCH + _GAP, sums[part * TILE :],
             )  # fmt: skip
     for place in range(count):
         put = put_start + place * put_stride
-        _put(attended[put : put + size], sums, place, totals[place])
+        put_gathered(attended[put : put + size], sums, place, totals[place])
 
 
 @compiled()
@@ -161,53 +156,3 @@ def _find_panels(  # type: ignore[no-untyped-def]
         offset += PANEL
         if offset == block_size:
             number, offset = number + 1, 0
-
-
-@compiled()
-def _share(  # type: ignore[no-untyped-def]
-    scores, place, seen, stop, num_panels, scale, tops, totals, sums, shares, start
-):
-    """Fill `shares` from `start` on with the exponentials of a query's scaled scores of positions
-    [seen, stop) of a stretch, and with zeros around them; mend what was summed before if its top
-    is exceeded."""
-    zero = to_element(shares, np.float32(0))
-    if stop <= seen:
-        shares[start : start + num_panels * PANEL] = zero
-        return
-    begin, end = seen // PANEL, (stop + PANEL - 1) // PANEL
-    _cover(scores, place, begin * PANEL, seen)
-    _cover(scores, place, stop, end * PANEL)
-    first = begin * _TILE + place * PANEL
-    top = max(tops[place], highest_score(scores, first, _TILE, end - begin))
-    if top > tops[place]:
-        factor = exponential((tops[place] - top) * scale)
-        totals[place] *= factor
-        for part in range(place * PANEL, len(sums), _TILE):
-            own = sums[part : part + PANEL]
-            for lane in range(PANEL):
-                own[lane] *= factor
-        tops[place] = top
-    base_2 = scale * _BITS_OF_E
-    totals[place] += fill_shares(
-        scores, first, _TILE, end - begin, base_2, top * base_2, shares, start + begin * PANEL
-    )
-    shares[start : start + seen] = zero
-    shares[start + stop : start + num_panels * PANEL] = zero
-
-
-@compiled()
-def _cover(scores, place, first, last):  # type: ignore[no-untyped-def]
-    """Let positions [first, last) of one panel add next to nothing to a query's total."""
-    for position in range(first, last):
-        scores[position // PANEL * _TILE + place * PANEL + position % PANEL] = -np.inf
-
-
-@compiled()
-def _put(attended, sums, place, total):  # type: ignore[no-untyped-def]
-    """What one query gathered, by the total of its shares."""
-    share = np.float32(1) / total
-    for first in range(0, len(attended), PANEL):
-        own = sums[first // PANEL * _TILE + place * PANEL :][:PANEL]
-        filled = attended[first : first + PANEL]
-        for lane in range(len(filled)):
-            filled[lane] = to_element(attended, own[lane] * share)

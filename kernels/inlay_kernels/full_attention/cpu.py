@@ -14,12 +14,11 @@ import torch
 from torch import Tensor
 
 from inlay_kernels.arrays_in_place import stack_array
-from inlay_kernels.compiled import as_array, compiled, exponential
+from inlay_kernels.compiled import as_array, compiled
 from inlay_kernels.decoder.crew import Crew, claim, finish
 from inlay_kernels.decoder.forms import PANEL
-from inlay_kernels.decoder.instructions import to_element
 from inlay_kernels.decoder.products import MAX_ROWS, add_panels, multiply_panels
-from inlay_kernels.decoder.softmax import fill_shares, highest_score
+from inlay_kernels.decoder.shares import TILE, put_gathered, share_out
 from inlay_kernels.full_attention.panels import (
     key_panel,
     lay_out,
@@ -28,8 +27,6 @@ from inlay_kernels.full_attention.panels import (
     value_panel,
 )
 
-_TILE: Final = MAX_ROWS * PANEL
-"""Numbers of a tile for one panel: (MAX_ROWS, PANEL)."""
 _CHUNK: Final = 4 * MAX_ROWS
 """Queries of a task."""
 _STRETCH: Final = 16
@@ -37,8 +34,6 @@ _STRETCH: Final = 16
 _ROW: Final = _STRETCH * PANEL + 32
 """Numbers from a row of shares to the next: not so many that all rows meet in the same cache
 lines."""
-_BITS_OF_E: Final = np.float32(1.44269504)
-"""Base-2 logarithm of e."""
 
 
 def can_attend(query: Tensor, key: Tensor, value: Tensor) -> bool:
@@ -96,9 +91,9 @@ def _attend(  # type: ignore[no-untyped-def]
     state, num_threads, thread, phase, panels, query, scale, attended
 ):
     """A phase: up to _CHUNK queries of a head a task."""
-    scores = stack_array(_STRETCH * _TILE, np.float32)
+    scores = stack_array(_STRETCH * TILE, np.float32)
     shares = stack_array(MAX_ROWS * _ROW, panels.keys.dtype)
-    sums = stack_array(panels.width // PANEL * _TILE, np.float32)
+    sums = stack_array(panels.width // PANEL * TILE, np.float32)
     held = stack_array(2 * MAX_ROWS, np.float32).reshape(2, MAX_ROWS)
     starts = stack_array(2 * _STRETCH, np.int64).reshape(2, _STRETCH)
     num_entries, num_tokens, num_heads = attended.shape[:3]
@@ -117,7 +112,7 @@ def _attend(  # type: ignore[no-untyped-def]
                 panels, block, query, start, len(own), scale, scores, shares, sums, held, starts
             )
             for place in range(len(own)):
-                _put(own[place], sums, place, held[1, place])
+                put_gathered(own[place], sums, place, held[1, place])
         num_done += 1
         task = claim(state, num_threads, thread, phase, num_tasks)
     finish(state, num_threads, phase, num_done, num_tasks)
@@ -131,7 +126,7 @@ def _attend_tile(  # type: ignore[no-untyped-def]
     into held[1]."""
     tops, totals = held[0], held[1]
     tops[:count], totals[:count] = -np.inf, 0
-    for part in range(0, len(sums), _TILE):
+    for part in range(0, len(sums), TILE):
         sums[part : part + count * PANEL] = 0
     for first in range(0, panels.num_panels, _STRETCH):
         num_panels = min(_STRETCH, panels.num_panels - first)
@@ -144,45 +139,13 @@ def _attend_tile(  # type: ignore[no-untyped-def]
         )  # fmt: skip
         num_seen = min(num_panels * PANEL, panels.num_positions - first * PANEL)
         for place in range(count):
-            _share(scores, place, num_seen, num_panels, scale, tops, totals, sums, shares)
+            share_out(
+                scores, place, 0, num_seen, num_panels, scale, tops, totals, sums, shares,
+                place * _ROW,
+            )  # fmt: skip
         for part in range(panels.width // PANEL):
             offset = value_panel(panels, 0, 0, part * PANEL)
             add_panels(
                 count, panels.values, starts[1], offset, num_panels, shares, 0, _ROW,
-                sums[part * _TILE :],
+                sums[part * TILE :],
             )  # fmt: skip
-
-
-@compiled()
-def _share(  # type: ignore[no-untyped-def]
-    scores, place, num_seen, num_panels, scale, tops, totals, sums, shares
-):
-    """A query's row of `shares`, of the first num_seen positions of a stretch; what was summed
-    before is mended if its top is exceeded."""
-    first = place * PANEL
-    for position in range(num_seen, num_panels * PANEL):
-        scores[position // PANEL * _TILE + first + position % PANEL] = -np.inf
-    top = max(tops[place], highest_score(scores, first, _TILE, num_panels))
-    if top > tops[place]:
-        factor = exponential((tops[place] - top) * scale)
-        totals[place] *= factor
-        for part in range(first, len(sums), _TILE):
-            own = sums[part : part + PANEL]
-            for lane in range(PANEL):
-                own[lane] *= factor
-        tops[place] = top
-    base_2 = scale * _BITS_OF_E
-    totals[place] += fill_shares(
-        scores, first, _TILE, num_panels, base_2, top * base_2, shares, place * _ROW
-    )
-
-
-@compiled()
-def _put(attended, sums, place, total):  # type: ignore[no-untyped-def]
-    """What one query gathered, by the total of its shares."""
-    share = np.float32(1) / total
-    for first in range(0, len(attended), PANEL):
-        own = sums[first // PANEL * _TILE + place * PANEL :][:PANEL]
-        filled = attended[first : first + PANEL]
-        for lane in range(len(filled)):
-            filled[lane] = to_element(attended, own[lane] * share)
