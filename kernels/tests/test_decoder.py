@@ -195,15 +195,20 @@ def test_a_tower_in_int8_equals_the_reference_of_its_quantised_weights(
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("is_quantised", [False, True])
+@pytest.mark.parametrize("sees_ahead", [False, True])
+@pytest.mark.parametrize("kept", [[0, 3, 73, 86, 85], [2], [60, 59, 86], list(range(87))])
 def test_logits_are_those_of_the_head_over_the_last_hidden_states(
-    dtype: torch.dtype, is_quantised: bool
+    dtype: torch.dtype, is_quantised: bool, sees_ahead: bool, kept: list[int]
 ) -> None:
-    tower = make_tower(dtype)
+    tower = make_tower(dtype, window=50)
     embeddings, batch, cosines, sines = make_batch(range(4))
+    if sees_ahead:
+        ends = np.repeat(LENGTHS, NEW).astype(np.int32)
+        batch = replace(batch, stops=torch.from_numpy(ends))
     embeddings = embeddings.to(dtype)
     head = StreamedLinear(nn.Linear(40, 71).to(dtype), is_quantised=is_quantised)
     hidden = Decoder(tower.packed(), laid_out(tower.caches()))(embeddings, batch, cosines, sines)
-    keep = torch.tensor([0, 3, 73, 86, 85])
+    keep = torch.tensor(kept)
     order = torch.randperm(len(embeddings), generator=torch.Generator().manual_seed(1))
     inputs = Inputs(
         as_array(embeddings[order]), order.argsort().numpy(),

@@ -85,10 +85,15 @@ class Batch(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """Where last hidden states go, of K tokens."""
+    """Where last hidden states go, of K tokens, and the N that go on to the end of the last layer:
+    those of each row from the first on that is kept, as `tokens_from_kept` finds them."""
 
+    tokens: Array
+    """int64 (N,): tokens that go on, in order."""
+    batch: Batch
+    """Of these tokens alone, as the last ones of their rows."""
     places: Array
-    """int64 (K,): the tokens."""
+    """int64 (K,): the kept tokens among those that go on."""
     hidden: Array
     """Operand (K, stride)."""
     number: Array

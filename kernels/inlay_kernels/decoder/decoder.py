@@ -10,9 +10,10 @@ from torch import Tensor
 from inlay_kernels.batch import AttentionBatch
 from inlay_kernels.compiled import as_array
 from inlay_kernels.decoder import crew
-from inlay_kernels.decoder.arrays import Batch, Buffers, Cache, Inputs, Kept, Rating
+from inlay_kernels.decoder.arrays import Array, Batch, Buffers, Cache, Inputs, Kept, Rating
 from inlay_kernels.decoder.cache_layout import fits, padded_width
 from inlay_kernels.decoder.forms import PANEL
+from inlay_kernels.decoder.kept_tokens import batch_of, tokens_from_kept
 from inlay_kernels.decoder.layers import num_phases, run_layers, run_to_logits
 from inlay_kernels.decoder.linear import StreamedLinear
 from inlay_kernels.decoder.packing import padded_outputs
@@ -68,7 +69,7 @@ class Decoder:
         rows = as_array(embeddings.contiguous())
         inputs = Inputs(rows, own, cosines.numpy(), sines.numpy(), own)
         kept = self._room_to_keep(num_tokens)
-        arguments = self._arguments(inputs, batch, Kept(own, as_array(kept), self._number))
+        arguments = self._arguments(inputs, _arrays_of(batch), own, kept)
         count = num_phases(self._tower.shape.num_layers, has_head=False)
         crew.run(run_layers, count, *arguments)
         last = kept[:, : self._tower.shape.hidden_size]
@@ -85,9 +86,9 @@ class Decoder:
         """
         num_rows = len(keep)
         logits = torch.empty(num_rows, head.out_features, dtype=head.dtype)
-        kept = Kept(keep.numpy(), as_array(self._room_to_keep(num_rows)), self._number)
         rating = _make_rating(num_rows, head.out_features)
-        arguments = self._arguments(inputs, batch, kept)
+        kept = self._room_to_keep(num_rows)
+        arguments = self._arguments(inputs, _arrays_of(batch), keep.numpy(), kept)
         rounds = Rounds(
             crew.STEPS,
             torch.get_num_threads(),
@@ -99,19 +100,26 @@ class Decoder:
         self._standing = StandingBatch(rounds, logits, rating)
         return self._standing
 
-    def _arguments(self, inputs: Inputs, batch: AttentionBatch, kept: Kept) -> tuple[Any, ...]:
-        """Of `run_layers`, once nobody computes a batch any more that stood before."""
+    def _arguments(
+        self, inputs: Inputs, batch: Batch, keep: Array, hidden: Tensor
+    ) -> tuple[Any, ...]:
+        """Of `run_layers`, once nobody computes a batch any more that stood before.
+
+        keep: tokens whose last states are to be in `hidden`.
+        """
         if self._standing is not None:
             self._standing.give_up()
             self._standing = None
-        num_tokens = len(inputs.token_ids)
+        tokens = tokens_from_kept(batch, keep)
+        places = np.searchsorted(tokens, keep)
+        kept = Kept(tokens, batch_of(batch, tokens), places, as_array(hidden), self._number)
         return (
             self._tower.shape,
             self._tower.arrays,
             self._cache,
             inputs,
-            _arrays_of(batch),
-            self._buffers_for(num_tokens),
+            batch,
+            self._buffers_for(len(inputs.token_ids)),
             self._element,
             kept,
         )

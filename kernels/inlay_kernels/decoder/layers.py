@@ -4,6 +4,7 @@ import numpy as np
 
 from inlay_kernels.arrays_in_place import stack_array
 from inlay_kernels.compiled import compiled, to_float
+from inlay_kernels.decoder.arrays import Buffers
 from inlay_kernels.decoder.attention import attend
 from inlay_kernels.decoder.crew import Run, claim, finish
 from inlay_kernels.decoder.forms import PANEL
@@ -22,7 +23,9 @@ from inlay_kernels.decoder.rating import rate_parts, rate_rows
 from inlay_kernels.decoder.rounds import first_run, next_run
 
 _PHASES_PER_LAYER = 6
-"""Phases of a layer; there is one more before the first and one after the last."""
+"""Phases of a layer."""
+_PHASES_BESIDE = 3
+"""One before the first layer, one within the last, and one behind it."""
 _PHASES_OF_LOGITS = 4
 """Of the head, of finding the likeliest of its outputs, and of moving on."""
 _TOKENS = 8
@@ -31,7 +34,7 @@ _TOKENS = 8
 
 def num_phases(num_layers: int, *, has_head: bool) -> int:
     """Phases of `run_layers`, or of `run_to_logits`."""
-    return _PHASES_PER_LAYER * num_layers + 2 + has_head * _PHASES_OF_LOGITS
+    return _PHASES_PER_LAYER * num_layers + _PHASES_BESIDE + has_head * _PHASES_OF_LOGITS
 
 
 @compiled(nogil=True)
@@ -50,7 +53,7 @@ def run_to_logits(  # type: ignore[no-untyped-def]
         run_layers(
             state, num_threads, thread, shape, weights, cache, inputs, batch, buffers, element, kept
         )
-        phase = 2 + shape.num_layers * _PHASES_PER_LAYER
+        phase = _PHASES_BESIDE + shape.num_layers * _PHASES_PER_LAYER
         multiply_all(state, num_threads, thread, phase, head, kept.hidden, size, logits)
         rate_parts(state, num_threads, thread, phase + 1, logits, rating)
         rate_rows(state, num_threads, thread, phase + 2, logits, rating)
@@ -64,10 +67,12 @@ def run_layers(  # type: ignore[no-untyped-def]
 ):
     """From embeddings to last hidden states of the kept tokens, in `kept.hidden`.
 
+    Once the last layer has put keys and values into the cache, only tokens that are kept go on.
     element: an empty array of the cache's type.
     """
     inverse = stack_array(len(buffers.hidden), np.float32)
     sums = stack_array(MAX_ROWS * PANEL, np.float32)
+    last = 1 + shape.num_layers * _PHASES_PER_LAYER
     _begin(state, num_threads, thread, 0, shape, weights, inputs, buffers)
     for layer in range(shape.num_layers):
         phase = 1 + layer * _PHASES_PER_LAYER
@@ -80,6 +85,9 @@ def run_layers(  # type: ignore[no-untyped-def]
             state, num_threads, thread, phase + 1, shape, weights, layer, cache, inputs, batch,
             buffers, keys, values,
         )  # fmt: skip
+        if layer + 1 == shape.num_layers and len(kept.tokens) < len(buffers.hidden):
+            _gather(state, num_threads, thread, last, buffers, kept.tokens)
+            batch, buffers = kept.batch, _first_rows(buffers, len(kept.tokens))
         attend(
             state, num_threads, thread, phase + 2, shape, weights, layer, cache, batch, buffers,
             keys, values,
@@ -95,8 +103,7 @@ def run_layers(  # type: ignore[no-untyped-def]
             state, num_threads, thread, phase + 5, weights, layer, 3, buffers.activation,
             shape.intermediate_size, buffers, sums,
         )  # fmt: skip
-    phase = 1 + shape.num_layers * _PHASES_PER_LAYER
-    _end(state, num_threads, thread, phase, shape, weights, buffers, inverse, kept)
+    _end(state, num_threads, thread, last + 1, shape, weights, buffers, inverse, kept)
 
 
 @compiled()
@@ -122,6 +129,39 @@ def _begin(  # type: ignore[no-untyped-def]
         num_done += 1
         task = claim(state, num_threads, thread, phase, num_tasks)
     finish(state, num_threads, phase, num_done, num_tasks)
+
+
+@compiled()
+def _gather(state, num_threads, thread, phase, buffers, tokens):  # type: ignore[no-untyped-def]
+    """A phase of one task: what the last layer needs of some tokens, to the first rows."""
+    num_done = 0
+    if claim(state, num_threads, thread, phase, 1) == 0:
+        _move_rows(buffers.hidden.reshape(-1), buffers.hidden[0].size, tokens)
+        _move_rows(buffers.query.reshape(-1), buffers.query[0].size, tokens)
+        num_done = 1
+    finish(state, num_threads, phase, num_done, 1)
+
+
+@compiled()
+def _move_rows(rows, width, sources):  # type: ignore[no-untyped-def]
+    """sources: in order, so that no row is written before it is read."""
+    for place in range(len(sources)):
+        first = sources[place] * width
+        for column in range(width):
+            rows[place * width + column] = rows[first + column]
+
+
+@compiled()
+def _first_rows(buffers, count):  # type: ignore[no-untyped-def]
+    return Buffers(
+        buffers.hidden[:count],
+        buffers.squares[:count],
+        buffers.x[:count],
+        buffers.qkv[:count],
+        buffers.query[:count],
+        buffers.attended[:count],
+        buffers.activation[:count],
+    )
 
 
 @compiled()
