@@ -1,7 +1,7 @@
 """The choice, made once, of the form in which each kernel runs on a device."""
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -47,10 +47,11 @@ class Kernels:
     """(key, value, key_cache, value_cache, slots): copy new keys and values into their slots."""
     apply_mask: Callable[[Tensor, Tensor], None]
     """(logits, packed_mask): set the logits of forbidden tokens to -inf, in place."""
-    masked_argmax: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-    """(logits, packed_mask): the most likely allowed token of each row, and if there is one."""
     most_likely: Callable[[Tensor], Likeliest]
     """(logits): the most likely token of each row."""
+    keep_allowed: Callable[[Likeliest, Tensor, Tensor, Sequence[int]], None]
+    """(likeliest, logits, packed_mask, places): put the most likely allowed tokens of the rows at
+    `places` into `likeliest`."""
     draw: Callable[[Tensor, Warping, Tensor], Tensor]
     """(logits, warping, uniforms): draw one token for each row; consumes the logits."""
 
@@ -59,8 +60,8 @@ REFERENCE = Kernels(
     paged_attention=attention_reference.paged_attention,
     write_kv=kv_cache.write_kv,
     apply_mask=sampling_reference.apply_mask,
-    masked_argmax=sampling_reference.masked_argmax,
     most_likely=sampling_reference.most_likely,
+    keep_allowed=sampling_reference.keep_allowed,
     draw=sampling_reference.draw,
 )
 """Every kernel in plain torch; right on any device and fast on none."""
@@ -69,8 +70,8 @@ _CPU = Kernels(
     paged_attention=attention_cpu.paged_attention,
     write_kv=kv_cache.write_kv,
     apply_mask=sampling_cpu.apply_mask,
-    masked_argmax=sampling_masked.masked_argmax,
     most_likely=sampling_cpu.most_likely,
+    keep_allowed=sampling_masked.keep_allowed,
     draw=sampling_cpu.draw,
 )
 

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inlay_kernels import REFERENCE, Kernels, Warping, select
+from inlay_kernels import REFERENCE, Kernels, Likeliest, Warping, select
 
 CPU = select("cpu")
 FORMS = [pytest.param(REFERENCE, id="reference"), pytest.param(CPU, id="cpu")]
@@ -77,19 +77,32 @@ def test_the_best_allowed_token_is_that_of_masked_logits(
     masked = logits.clone()
     REFERENCE.apply_mask(masked, packed)
     has_any = masked.max(-1).values > -INF
-    token_ids, is_possible = kernels.masked_argmax(logits, packed)
-    assert is_possible.tolist() == has_any.tolist()
+    places = [11, 3, 9, 0, 4, 10, 7, 2]
+    crowd = random_logits(12, vocab_size, seed=1).to(dtype)
+    crowd[places] = logits
+    likeliest = CPU.most_likely(crowd)
+    before = Likeliest(*(part.clone() for part in likeliest))
+    kernels.keep_allowed(likeliest, crowd, packed, places)
+    token_ids, logprobs, normalisers = (part[places] for part in likeliest)
     assert torch.equal(token_ids[has_any], masked[has_any].argmax(-1))
+    assert torch.equal(logprobs[has_any], (masked.max(-1).values.float() - normalisers)[has_any])
+    assert logprobs.isnan().tolist() == (~has_any).tolist()
+    assert torch.equal(likeliest.normalisers, before.normalisers)
+    for part, part_before in zip(likeliest[:2], before[:2], strict=True):
+        others = [1, 5, 6, 8]
+        assert torch.equal(part[others], part_before[others])
 
 
 @pytest.mark.parametrize("kernels", FORMS)
 def test_nothing_is_the_best_of_a_row_with_nan(kernels: Kernels) -> None:
     logits = random_logits(2, 100)
     logits[1, 70] = float("nan")
-    everything = torch.full((2, 4), -1, dtype=torch.int32)
-    token_ids, is_possible = kernels.masked_argmax(logits, everything)
-    assert is_possible.tolist() == [True, False]
-    assert token_ids[0] == logits[0].argmax()
+    most = torch.full((2, 4), -1, dtype=torch.int32)
+    most[:, 0] = -2
+    likeliest = CPU.most_likely(logits)
+    kernels.keep_allowed(likeliest, logits, most, [0, 1])
+    assert likeliest.logprobs.isnan().tolist() == [False, True]
+    assert likeliest.token_ids[0] == logits[0, 1:].argmax() + 1
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])

@@ -111,7 +111,7 @@ def flatten(rows: Sequence[Row], *, block_size: int, num_axes: int) -> FlatBatch
             stops=None if stops is None else torch.from_numpy(stops),
         ),
         ends=torch.from_numpy(starts[1:] - 1),
-        before_forced=torch.from_numpy(_before_forced(rows, starts)),
+        before_forced=torch.from_numpy(before_forced(rows, starts)),
         image_places=torch.from_numpy(places),
         image_features=features,
     )
@@ -156,7 +156,7 @@ def _stops(
     return stops
 
 
-def _before_forced(rows: Sequence[Row], starts: NDArray[np.int64]) -> NDArray[np.int64]:
+def before_forced(rows: Sequence[Row], starts: NDArray[np.int64]) -> NDArray[np.int64]:
     """Places whose logits say what the model makes of the forced tokens: (n,)."""
     places = [
         np.arange(end - 1 - num_forced, end - 1)

@@ -25,6 +25,8 @@ class Logits(NamedTuple):
     """(n, vocab_size): where the forced tokens of all rows stand, row by row."""
     likeliest: Likeliest | None = None
     """Of `chosen`, where the forward pass has found them."""
+    likeliest_forced: Likeliest | None = None
+    """Of `forced`, likewise."""
 
 
 class Draft(NamedTuple):
@@ -66,7 +68,7 @@ class Chooser:
         with outcome.timed("sample"):
             settings = [row.sequence.sampling for row in rows]
             choice = self._sampler.choose(logits.chosen, settings, masks, logits.likeliest)
-            forced = self._rate_forced(rows, logits.forced)
+            forced = self._rate_forced(rows, logits)
             drafts = _drafts(rows, choice, forced, reasons)
         with outcome.timed("deliver"):
             self._forcing.begin(len(rows))
@@ -74,14 +76,14 @@ class Chooser:
             _report_top_tokens(rows, judgements, choice, forced, outcome)
         return judgements
 
-    def _rate_forced(self, rows: Sequence[Row], logits: Tensor) -> Choice | None:
+    def _rate_forced(self, rows: Sequence[Row], logits: Logits) -> Choice | None:
         """The forced tokens of all rows, row by row, as the model sees them; None if there are
         none."""
         token_ids = [token_id for row in rows for token_id in row.forced_ids]
         if not token_ids:
             return None
         settings = [row.sequence.sampling for row in rows for _ in row.forced_ids]
-        return self._sampler.rate(logits, token_ids, settings)
+        return self._sampler.rate(logits.forced, token_ids, settings, logits.likeliest_forced)
 
     def _judge(self, draft: Draft, logits: Tensor, outcome: Outcome) -> Judgement:
         """logits: (rows, vocab_size)."""

@@ -144,9 +144,13 @@ class Engine:
                 logits, likeliest = self._rated(batch, keep, goes_on=self._goes_on(rows))
         if len(choosing) == len(keep):
             return Logits(logits, _NO_ROWS, likeliest)
-        num_forced, num_rows = len(batch.before_forced), len(choosing)
-        likeliest = None if likeliest is None else likeliest.first(num_rows)
-        return Logits(logits[:num_rows], logits[len(keep) - num_forced :], likeliest)
+        chosen = slice(len(choosing))
+        forced = slice(len(keep) - len(batch.before_forced), None)
+        if likeliest is None:
+            return Logits(logits[chosen], logits[forced])
+        return Logits(
+            logits[chosen], logits[forced], likeliest.part(chosen), likeliest.part(forced)
+        )
 
     def _layout(self, rows: list[Row]) -> FlatBatch:
         """The batch on the device, where every layer finds it."""

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from inlay_shard.batch import FlatBatch, Row, flatten
+from inlay_shard.batch import FlatBatch, Row, before_forced, flatten
 
 _SPARE_BLOCKS = 8
 """Blocks of a row that tables have room for behind those that it has, on a CPU: compiled calls keep
@@ -32,14 +32,13 @@ class Layouts:
         """
         decoding = self._decoding
         if decoding is not None and decoding.is_followed_by(rows):
-            decoding.go_on(rows)
-            return decoding.batch.to(self._device)
+            return decoding.go_on(rows).to(self._device)
         self.forget()
         batch = flatten(rows, block_size=self._block_size, num_axes=self._num_axes)
         if _decodes(rows, batch):
             num_spare = _SPARE_BLOCKS if self._device.type == "cpu" else 0
-            self._decoding = _Decoding(rows, _widened(batch, num_spare), self._block_size)
-            batch = self._decoding.batch
+            batch = _widened(batch, num_spare)
+            self._decoding = _Decoding(rows, batch, self._block_size)
         return batch.to(self._device)
 
     def can_go_on(self) -> bool:
@@ -52,9 +51,14 @@ class Layouts:
 
 
 def _decodes(rows: Sequence[Row], batch: FlatBatch) -> bool:
-    """Whether each row is one token behind its prompt or its images."""
+    """Whether each row is behind its prompt or its images, and goes on by one token."""
     is_plain = batch.image_features is None and batch.attention.stops is None
-    return is_plain and len(batch.token_ids) == len(rows)
+    return is_plain and all(map(_goes_on, rows))
+
+
+def _goes_on(row: Row) -> bool:
+    """Whether the row is one token, and those that were forced behind it."""
+    return row.end == row.start + 1 + row.sequence.num_forced
 
 
 def _widened(batch: FlatBatch, num_spare: int) -> FlatBatch:
@@ -64,56 +68,58 @@ def _widened(batch: FlatBatch, num_spare: int) -> FlatBatch:
 
 
 class _Decoding:
-    """A batch of one token a row, in main memory, with its numbers as arrays to be changed."""
+    """Rows that go on, in main memory: their tables and last tokens, as arrays to be changed."""
 
     def __init__(self, rows: Sequence[Row], batch: FlatBatch, block_size: int) -> None:
-        self.batch = batch
+        self._lasts = _lasts(batch)
         self._rows = rows
         self._block_size = block_size
-        self._token_ids = batch.token_ids.numpy()
-        self._positions = batch.position_ids.numpy()
-        self._lengths = batch.attention.context_lengths.numpy()
-        self._tables = batch.attention.block_tables.numpy()
-        self._slots = batch.attention.slots.numpy()
-        self._num_left = self._tables.shape[1] * block_size - max(row.end for row in rows)
-        """Steps for which the tables are wide enough."""
+        self._token_ids = self._lasts.token_ids.numpy()
+        self._positions = self._lasts.position_ids.numpy()
+        self._lengths = self._lasts.attention.context_lengths.numpy()
+        self._tables = self._lasts.attention.block_tables.numpy()
+        self._slots = self._lasts.attention.slots.numpy()
         self._num_within = self._until_next_block()
-        """Steps in which no row begins a block."""
+        """Tokens more with which no row begins a block."""
 
     def is_followed_by(self, rows: Sequence[Row]) -> bool:
-        """Whether these are the same rows, each one token further, and fit into the tables."""
-        if len(rows) != len(self._rows) or self._num_left == 0:
+        """Whether these are the same rows, each one token further and those that were forced
+        behind it, and fit into the tables."""
+        if len(rows) != len(self._rows):
             return False
+        num_slots = self._tables.shape[1] * self._block_size
         for row, before in zip(rows, self._rows, strict=True):
             if row.sequence is not before.sequence or row.start != before.end:
                 return False
-            if row.end != row.start + 1 or row.sequence.num_forced or _is_in_images(row):
+            if row.end > num_slots or not _goes_on(row) or _is_in_images(row):
                 return False
         return True
 
     def can_go_on(self) -> bool:
         """Whether the next token of each row has a slot; all block tables say which then."""
-        return self._num_left > 0 and (self._num_within > 0 or self._can_enter_blocks())
+        return self._num_within > 0 or self._can_enter_blocks()
 
     def _can_enter_blocks(self) -> bool:
         """Put the blocks into the tables that rows enter with their next token, if they are known
-        already."""
+        already and there is room."""
         for place, row in enumerate(self._rows):
             number, offset = divmod(row.end, self._block_size)
             if offset == 0:
-                if number == len(row.sequence.blocks):
+                if number == min(len(row.sequence.blocks), self._tables.shape[1]):
                     return False
                 self._tables[place, number] = row.sequence.blocks.block_ids[number]
         return True
 
-    def go_on(self, rows: Sequence[Row]) -> None:
+    def go_on(self, rows: Sequence[Row]) -> FlatBatch:
         """Lay out the rows that follow, unless whoever computed those before has done so."""
         self._rows = rows
+        if any(row.sequence.num_forced for row in rows):
+            return self._go_far()
         is_entering = self._num_within == 0
         if self._lengths[0] < rows[0].end:
             self._move_on(is_entering=is_entering)
-        self._num_left -= 1
         self._num_within = self._until_next_block() if is_entering else self._num_within - 1
+        return self._lasts
 
     def _move_on(self, *, is_entering: bool) -> None:
         self._token_ids[:] = [row.sequence.token_ids[row.start] for row in self._rows]
@@ -132,8 +138,69 @@ class _Decoding:
             self._tables[place, number] = block_id
             self._slots[place] = block_id * self._block_size
 
+    def _go_far(self) -> FlatBatch:
+        """Rows of several tokens: other arrays over the same tables."""
+        rows, block_size = self._rows, self._block_size
+        counts = np.array([row.end - row.start for row in rows])
+        starts = np.zeros(len(rows) + 1, np.int32)
+        np.cumsum(counts, out=starts[1:])
+        owners = np.repeat(np.arange(len(rows)), counts)
+        ahead = np.arange(len(owners)) - starts[owners]
+        own = self._lengths[owners] + ahead
+        self._put_blocks()
+        slots = self._tables[owners, own // block_size] * np.int64(block_size) + own % block_size
+        positions = self._positions[:, owners] + (ahead + 1)
+        ends = starts[1:].astype(np.int64) - 1
+        self._lengths += counts.astype(np.int32)
+        self._positions += counts
+        self._slots[:] = slots[ends]
+        self._num_within = self._until_next_block()
+        token_ids = [
+            token_id for row in rows for token_id in row.sequence.token_ids[row.start : row.end]
+        ]
+        return replace(
+            self._lasts,
+            token_ids=torch.tensor(token_ids),
+            position_ids=torch.from_numpy(positions),
+            attention=replace(
+                self._lasts.attention,
+                row_starts=torch.from_numpy(starts),
+                slots=torch.from_numpy(slots),
+            ),
+            ends=torch.from_numpy(ends),
+            before_forced=torch.from_numpy(before_forced(rows, starts)),
+        )
+
+    def _put_blocks(self) -> None:
+        """Put the blocks into the tables that rows enter with any of their tokens."""
+        for place, row in enumerate(self._rows):
+            first, last = row.start // self._block_size, (row.end - 1) // self._block_size
+            if first != last or row.start % self._block_size == 0:
+                entered = row.sequence.blocks.block_ids[first : last + 1]
+                self._tables[place, first : last + 1] = entered
+
     def _until_next_block(self) -> int:
         return self._block_size - 1 - int((self._slots % self._block_size).max())
+
+
+def _lasts(batch: FlatBatch) -> FlatBatch:
+    """A batch of the last token of each row, over the same tables; itself if there are no others."""
+    ends = batch.ends
+    if len(ends) == len(batch.token_ids):
+        return batch
+    attention = replace(
+        batch.attention,
+        row_starts=torch.arange(len(ends) + 1, dtype=torch.int32),
+        slots=batch.attention.slots[ends],
+    )
+    return replace(
+        batch,
+        token_ids=batch.token_ids[ends],
+        position_ids=batch.position_ids[:, ends],
+        attention=attention,
+        ends=torch.arange(len(ends)),
+        before_forced=batch.before_forced[:0],
+    )
 
 
 def _is_in_images(row: Row) -> bool:

@@ -74,28 +74,32 @@ class Sampler:
         logits: (rows, vocab_size), any float type, on the sampler's device; not changed.
         likeliest: their most likely tokens, if they are known already; consumed.
         """
-        token_ids, logprobs, normaliser = likeliest or self._kernels.most_likely(logits)
-        if masks is None and not any(row.is_steered for row in rows):
-            return _with_top_tokens(token_ids, logprobs, logits, normaliser, rows)
-        is_possible = torch.ones(len(rows), dtype=torch.bool, device=self._device)
+        chosen = likeliest or self._kernels.most_likely(logits)
         steered = [place for place, row in enumerate(rows) if row.is_steered]
-        masked = (
-            [place for place in masks.row_indices if not rows[place].is_steered] if masks else []
-        )
-        if masks is not None and masked:
-            packed = masks.of(masked).to(self._device)
-            found = self._kernels.masked_argmax(_at(logits, masked), packed)
-            token_ids[masked], is_possible[masked] = found
+        if masks is not None:
+            self._keep_allowed(chosen, logits, masks, set(steered))
         if steered:
-            token_ids[steered], is_possible[steered] = self._steer(logits, rows, steered, masks)
-        choice = _rated(logits, token_ids, normaliser, rows)
-        choice.logprobs.masked_fill_(~is_possible, float("nan"))
-        return choice
+            token_ids, is_possible = self._steer(logits, rows, steered, masks)
+            logprobs = logits[steered, token_ids].float() - chosen.normalisers[steered]
+            chosen.token_ids[steered] = token_ids
+            chosen.logprobs[steered] = logprobs.masked_fill_(~is_possible, float("nan"))
+        return _with_top_tokens(chosen.token_ids, chosen.logprobs, logits, chosen.normalisers, rows)
 
-    def rate(self, logits: Tensor, token_ids: Sequence[int], rows: Sequence[SamplingRow]) -> Choice:
-        """What the model makes of tokens that are chosen already, one for each row of `logits`."""
-        _, _, normaliser = self._kernels.most_likely(logits)
-        return _rated(logits, torch.tensor(token_ids, device=self._device), normaliser, rows)
+    def rate(
+        self,
+        logits: Tensor,
+        token_ids: Sequence[int],
+        rows: Sequence[SamplingRow],
+        likeliest: Likeliest | None = None,
+    ) -> Choice:
+        """What the model makes of tokens that are chosen already, one for each row of `logits`.
+
+        likeliest: their most likely tokens, if they are known already.
+        """
+        normalisers = (likeliest or self._kernels.most_likely(logits)).normalisers
+        chosen = torch.tensor(token_ids, device=self._device)
+        logprobs = logits.gather(1, chosen.unsqueeze(1)).squeeze(1).float() - normalisers
+        return _with_top_tokens(chosen, logprobs, logits, normalisers, rows)
 
     def warm_up(self, dtype: torch.dtype) -> None:
         """Choose with every control on, so that what is compiled at its first use is ready.
@@ -110,6 +114,15 @@ class Sampler:
             for sampling in (drawn, pb.Sampling())
         ]
         self.choose(logits, rows, RowMasks(row_indices=[0, 1], packed=packed))
+
+    def _keep_allowed(
+        self, chosen: Likeliest, logits: Tensor, masks: RowMasks, steered: set[int]
+    ) -> None:
+        """Of the rows that have a mask and are not steered."""
+        places = [place for place in masks.row_indices if place not in steered]
+        if places:
+            packed = masks.of(places).to(self._device)
+            self._kernels.keep_allowed(chosen, logits, packed, places)
 
     def _steer(
         self,
@@ -149,13 +162,6 @@ class Sampler:
         warping, seeds = self._draws.of(rows)
         numbers = uniforms(seeds, [len(row.output_ids) for row in rows])
         return self._kernels.draw(logits, warping, torch.from_numpy(numbers))
-
-
-def _rated(
-    logits: Tensor, token_ids: Tensor, normaliser: Tensor, rows: Sequence[SamplingRow]
-) -> Choice:
-    logprobs = logits.gather(1, token_ids.unsqueeze(1)).squeeze(1).float() - normaliser
-    return _with_top_tokens(token_ids, logprobs, logits, normaliser, rows)
 
 
 def _with_top_tokens(

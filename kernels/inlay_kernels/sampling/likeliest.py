@@ -15,8 +15,6 @@ class Likeliest(NamedTuple):
     normalisers: Tensor
     """float32 (rows,): log(sum(exp(row)))."""
 
-    def first(self, num_rows: int) -> "Likeliest":
-        """Of the first rows; itself if those are all."""
-        if num_rows == len(self.token_ids):
-            return self
-        return Likeliest(*(part[:num_rows] for part in self))
+    def part(self, rows: slice) -> "Likeliest":
+        """Of some of the rows."""
+        return Likeliest(*(part[rows] for part in self))

@@ -1,5 +1,7 @@
 """The most likely of the allowed tokens, without writing a masked copy of the logits, on CPUs."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -7,31 +9,41 @@ from torch import Tensor
 from inlay_kernels.compiled import as_array, compiled, to_float
 from inlay_kernels.launch import launch
 from inlay_kernels.sampling import reference
-from inlay_kernels.scan import find, has_nan, highest
+from inlay_kernels.sampling.likeliest import Likeliest
+from inlay_kernels.scan import find, highest
 
 _WORD = 32
 
 
-def masked_argmax(logits: Tensor, packed_mask: Tensor) -> tuple[Tensor, Tensor]:
-    """What `reference.masked_argmax` does; float32 and bfloat16 are fast."""
+def keep_allowed(
+    likeliest: Likeliest, logits: Tensor, packed_mask: Tensor, places: Sequence[int]
+) -> None:
+    """What `reference.keep_allowed` does; float32 and bfloat16 are fast."""
     if logits.dtype not in (torch.float32, torch.bfloat16):
-        return reference.masked_argmax(logits, packed_mask)
-    token_ids = torch.empty(len(logits), dtype=torch.int64)
-    is_possible = torch.empty(len(logits), dtype=torch.bool)
+        reference.keep_allowed(likeliest, logits, packed_mask, places)
+        return
     rows = as_array(logits.contiguous())
     masks = packed_mask.contiguous().numpy()
-    outputs = token_ids.numpy(), is_possible.numpy()
-    launch(_search_rows, len(rows), rows.size, rows, masks, *outputs)
-    return token_ids, is_possible
+    found = (part.numpy() for part in likeliest)
+    work = len(places) * logits.shape[1]
+    launch(_search_rows, len(places), work, rows, masks, np.array(places), *found)
 
 
 @compiled(nogil=True)
-def _search_rows(first, stride, logits, masks, token_ids, is_possible):  # type: ignore[no-untyped-def]
-    for row in range(first, len(logits), stride):
-        token_ids[row], is_possible[row] = 0, False
-        if not has_nan(logits[row]):
-            token_ids[row], top = _search(logits[row], masks[row])
-            is_possible[row] = top > -np.inf
+def _search_rows(  # type: ignore[no-untyped-def]
+    first, stride, logits, masks, places, token_ids, logprobs, normalisers
+):
+    for number in range(first, len(places), stride):
+        row, mask = places[number], masks[number]
+        if _allows(mask, token_ids[row]) or normalisers[row] != normalisers[row]:
+            continue
+        token_ids[row], top = _search(logits[row], mask)
+        logprobs[row] = top - normalisers[row] if top > -np.inf else np.float32(np.nan)
+
+
+@compiled()
+def _allows(mask, token_id):  # type: ignore[no-untyped-def]
+    return (mask[token_id // _WORD] >> (token_id % _WORD)) & 1 == 1
 
 
 @compiled()

@@ -1,5 +1,7 @@
 """Masks, distributions and draws in plain torch, for any device."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -22,18 +24,25 @@ def apply_mask(logits: Tensor, packed_mask: Tensor) -> None:
     logits.masked_fill_(is_forbidden.flatten(1)[:, : logits.shape[1]], float("-inf"))
 
 
-def masked_argmax(logits: Tensor, packed_mask: Tensor) -> tuple[Tensor, Tensor]:
-    """The most likely allowed token of each row, the lower one among equals, and if there is one.
+def keep_allowed(
+    likeliest: Likeliest, logits: Tensor, packed_mask: Tensor, places: Sequence[int]
+) -> None:
+    """Put the most likely allowed tokens of some rows in the place of their most likely ones.
 
-    logits: (rows, vocab_size), any float type; not changed. packed_mask: as for `apply_mask`.
-    Returns int64 (rows,) and bool (rows,). Where the latter is false, because nothing is allowed
-    or the row holds NaN, the token is arbitrary.
+    likeliest: of all rows of `logits`; tokens and log-probabilities at `places` become those of
+    the allowed tokens, the lower one among equals; where none is allowed, or the row holds NaN, the
+    token is arbitrary and its log-probability NaN. logits: (rows, vocab_size), any float type; not
+    changed. packed_mask: of the rows at `places`, as for `apply_mask`.
     """
-    masked = logits.float().clone()
+    own = torch.tensor(places, device=logits.device)
+    masked = logits[own].float()
+    has_nan = masked.isnan().any(-1)
     apply_mask(masked, packed_mask)
     token_ids = masked.argmax(-1)
-    top = masked.gather(1, token_ids.unsqueeze(1)).squeeze(1)
-    return token_ids, (top > float("-inf")) & ~logits.isnan().any(-1)
+    tops = masked.gather(1, token_ids.unsqueeze(1)).squeeze(1)
+    is_possible = (tops > float("-inf")) & ~has_nan
+    logprobs = (tops - likeliest.normalisers[own]).masked_fill_(~is_possible, float("nan"))
+    likeliest.token_ids[own], likeliest.logprobs[own] = token_ids, logprobs
 
 
 def most_likely(logits: Tensor) -> Likeliest:
