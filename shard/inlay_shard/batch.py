@@ -45,10 +45,9 @@ class FlatBatch:
     position_ids: Tensor
     """int64 (axes, tokens)."""
     attention: AttentionBatch
-    ends: Tensor
-    """int64 (rows,): place of each row's last token."""
-    before_forced: Tensor
-    """int64 (n,): places of the tokens in front of forced ones, row by row."""
+    kept: Tensor
+    """int64 (rows + n,): places whose logits may be wanted. Each row's last token, then the tokens
+    in front of forced ones, row by row."""
     image_places: Tensor
     """int64 (n,): tokens that stand for images."""
     image_features: Tensor | None
@@ -73,8 +72,7 @@ class FlatBatch:
                 slots=put(attention.slots),
                 stops=None if attention.stops is None else put(attention.stops),
             ),
-            ends=put(self.ends),
-            before_forced=put(self.before_forced),
+            kept=put(self.kept),
             image_places=put(self.image_places),
             image_features=self.image_features,
         )
@@ -110,8 +108,7 @@ def flatten(rows: Sequence[Row], *, block_size: int, num_axes: int) -> FlatBatch
             slots=torch.from_numpy(slots),
             stops=None if stops is None else torch.from_numpy(stops),
         ),
-        ends=torch.from_numpy(starts[1:] - 1),
-        before_forced=torch.from_numpy(before_forced(rows, starts)),
+        kept=torch.from_numpy(_kept(rows, starts)),
         image_places=torch.from_numpy(places),
         image_features=features,
     )
@@ -156,14 +153,15 @@ def _stops(
     return stops
 
 
-def before_forced(rows: Sequence[Row], starts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Places whose logits say what the model makes of the forced tokens: (n,)."""
-    places = [
+def _kept(rows: Sequence[Row], starts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The last token of each row, and those whose logits say what the model makes of forced ones:
+    (rows + n,)."""
+    before_forced = [
         np.arange(end - 1 - num_forced, end - 1)
         for row, end in zip(rows, starts[1:].tolist(), strict=True)
         if (num_forced := row.sequence.num_forced)
     ]
-    return np.concatenate(places) if places else np.zeros(0, np.int64)
+    return np.concatenate([starts[1:] - 1, *before_forced])
 
 
 def _images(

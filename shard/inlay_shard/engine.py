@@ -134,9 +134,10 @@ class Engine:
         with outcome.timed("transfer"):
             batch = self._layout(rows)
             choosing = [place for place, row in enumerate(rows) if row.chooses]
-            keep = batch.ends if len(choosing) == len(rows) else batch.ends[choosing or [0]]
-            if len(batch.before_forced):
-                keep = torch.cat([keep, batch.before_forced])
+            before_forced = range(len(rows), len(batch.kept))
+            keep = batch.kept
+            if len(choosing) < len(rows):
+                keep = keep[[*(choosing or [0]), *before_forced]]
         with outcome.timed("forward"):
             if any(wants_logprobs(row) for row in rows):
                 logits, likeliest = self._rated_and_prompt(rows, batch, keep, outcome)
@@ -145,7 +146,7 @@ class Engine:
         if len(choosing) == len(keep):
             return Logits(logits, _NO_ROWS, likeliest)
         chosen = slice(len(choosing))
-        forced = slice(len(keep) - len(batch.before_forced), None)
+        forced = slice(len(keep) - len(before_forced), None)
         if likeliest is None:
             return Logits(logits[chosen], logits[forced])
         return Logits(

@@ -5,9 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional
 
-from inlay_shard.batch import FlatBatch, Row, before_forced, flatten
+from inlay_kernels import AttentionBatch
+from inlay_shard.batch import FlatBatch, Row, flatten
 
 _SPARE_BLOCKS = 8
 """Blocks of a row that tables have room for behind those that it has, on a CPU: compiled calls keep
@@ -71,7 +73,7 @@ class _Decoding:
     """Rows that go on, in main memory: their tables and last tokens, as arrays to be changed."""
 
     def __init__(self, rows: Sequence[Row], batch: FlatBatch, block_size: int) -> None:
-        self._lasts = _lasts(batch)
+        self._lasts = _lasts(rows, batch)
         self._rows = rows
         self._block_size = block_size
         self._token_ids = self._lasts.token_ids.numpy()
@@ -139,37 +141,51 @@ class _Decoding:
             self._slots[place] = block_id * self._block_size
 
     def _go_far(self) -> FlatBatch:
-        """Rows of several tokens: other arrays over the same tables."""
-        rows, block_size = self._rows, self._block_size
-        counts = np.array([row.end - row.start for row in rows])
-        starts = np.zeros(len(rows) + 1, np.int32)
-        np.cumsum(counts, out=starts[1:])
-        owners = np.repeat(np.arange(len(rows)), counts)
-        ahead = np.arange(len(owners)) - starts[owners]
-        own = self._lengths[owners] + ahead
-        self._put_blocks()
-        slots = self._tables[owners, own // block_size] * np.int64(block_size) + own % block_size
-        positions = self._positions[:, owners] + (ahead + 1)
-        ends = starts[1:].astype(np.int64) - 1
-        self._lengths += counts.astype(np.int32)
-        self._positions += counts
-        self._slots[:] = slots[ends]
+        """Rows of several tokens: other arrays over the same tables.
+
+        Lists, as between two forward passes each operation on an array takes ten times as long as
+        in a loop, whatever its size.
+        """
+        token_ids: list[int] = []
+        own: list[int] = []
+        owners: list[int] = []
+        aheads: list[int] = []
+        before_forced: list[int] = []
+        starts = [0]
+        for place, row in enumerate(self._rows):
+            num_tokens = row.end - row.start
+            token_ids += row.sequence.token_ids[row.start : row.end]
+            own += range(row.start, row.end)
+            owners += [place] * num_tokens
+            aheads += range(1, num_tokens + 1)
+            before_forced += range(starts[-1], starts[-1] + num_tokens - 1)
+            starts.append(starts[-1] + num_tokens)
+        ends = [start - 1 for start in starts[1:]]
+        positions = self._positions[:, owners] + aheads
+        slots = self._slots_of(owners, np.array(own))
+        self._lengths[:] = [row.end for row in self._rows]
+        self._positions[:], self._slots[:] = positions[:, ends], slots[ends]
         self._num_within = self._until_next_block()
-        token_ids = [
-            token_id for row in rows for token_id in row.sequence.token_ids[row.start : row.end]
-        ]
-        return replace(
-            self._lasts,
-            token_ids=torch.tensor(token_ids),
+        lasts = self._lasts
+        return FlatBatch(
+            token_ids=torch.from_numpy(np.array(token_ids)),
             position_ids=torch.from_numpy(positions),
-            attention=replace(
-                self._lasts.attention,
-                row_starts=torch.from_numpy(starts),
+            attention=AttentionBatch(
+                row_starts=torch.from_numpy(np.array(starts, np.int32)),
+                context_lengths=lasts.attention.context_lengths,
+                block_tables=lasts.attention.block_tables,
                 slots=torch.from_numpy(slots),
             ),
-            ends=torch.from_numpy(ends),
-            before_forced=torch.from_numpy(before_forced(rows, starts)),
+            kept=torch.from_numpy(np.array(ends + before_forced)),
+            image_places=lasts.image_places,
+            image_features=None,
         )
+
+    def _slots_of(self, owners: list[int], own: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Of tokens at these positions of these rows."""
+        self._put_blocks()
+        numbers, offsets = np.divmod(own, self._block_size)
+        return self._tables[owners, numbers] * np.int64(self._block_size) + offsets
 
     def _put_blocks(self) -> None:
         """Put the blocks into the tables that rows enter with any of their tokens."""
@@ -183,14 +199,14 @@ class _Decoding:
         return self._block_size - 1 - int((self._slots % self._block_size).max())
 
 
-def _lasts(batch: FlatBatch) -> FlatBatch:
-    """A batch of the last token of each row, over the same tables; itself if there are no others."""
-    ends = batch.ends
-    if len(ends) == len(batch.token_ids):
+def _lasts(rows: Sequence[Row], batch: FlatBatch) -> FlatBatch:
+    """A batch of the last token of each row, over the same tables; itself if all are last ones."""
+    if len(rows) == len(batch.token_ids):
         return batch
+    ends = batch.kept[: len(rows)]
     attention = replace(
         batch.attention,
-        row_starts=torch.arange(len(ends) + 1, dtype=torch.int32),
+        row_starts=torch.arange(len(rows) + 1, dtype=torch.int32),
         slots=batch.attention.slots[ends],
     )
     return replace(
@@ -198,8 +214,7 @@ def _lasts(batch: FlatBatch) -> FlatBatch:
         token_ids=batch.token_ids[ends],
         position_ids=batch.position_ids[:, ends],
         attention=attention,
-        ends=torch.arange(len(ends)),
-        before_forced=batch.before_forced[:0],
+        kept=torch.arange(len(rows)),
     )
 
 

@@ -8,6 +8,7 @@ those of the model, before all of it.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -97,7 +98,7 @@ class Sampler:
         likeliest: their most likely tokens, if they are known already.
         """
         normalisers = (likeliest or self._kernels.most_likely(logits)).normalisers
-        chosen = torch.tensor(token_ids, device=self._device)
+        chosen = torch.from_numpy(np.array(token_ids)).to(self._device)
         logprobs = logits.gather(1, chosen.unsqueeze(1)).squeeze(1).float() - normalisers
         return _with_top_tokens(chosen, logprobs, logits, normalisers, rows)
 

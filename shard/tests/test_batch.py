@@ -29,7 +29,7 @@ def test_a_prefill_beside_a_decode() -> None:
     assert batch.attention.context_lengths.tolist() == [5, 3]
     assert batch.attention.block_tables.tolist() == [[7, 2], [4, 0]]
     assert batch.attention.slots.tolist() == [29, 30, 31, 8, 18]
-    assert batch.ends.tolist() == [3, 4]
+    assert batch.kept.tolist() == [3, 4]
     assert batch.image_features is None
 
 
