@@ -9,8 +9,9 @@ from typing import Protocol
 
 from inlay_proto import generate_pb2 as pb
 
-IDLE_SECONDS = 0.25
-"""Between the last step and the moment from which on none is expected to follow at once."""
+IDLE_SECONDS = 0.02
+"""Between the last step and the moment from which on none is expected to follow at once: steps of
+a stream follow within milliseconds, a new picture takes about so long to be prepared."""
 
 
 class RunsSteps(Protocol):
