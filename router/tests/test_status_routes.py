@@ -122,10 +122,19 @@ def test_metrics_have_the_names_of_tgi() -> None:
         "inlay_kv_blocks 64.0",
         "inlay_kv_blocks_used 0.0",
         "inlay_generated_tokens 13.0",
+        "# TYPE inlay_generated_tokens counter",
+        "# TYPE inlay_kv_blocks_used gauge",
+        "inlay_image_count 0.0",
     ):
         assert line in lines
     assert "_created" not in response.text
-    assert not re.search(r"tgi_\w+_total\b", response.text)
+    assert not re.search(r"(tgi|inlay)_\w+_total\b", response.text)
+
+
+def test_every_metric_says_what_it_is() -> None:
+    helps = dict(re.findall(r"^# HELP (\w+) (.*)$", get("/metrics").text, re.MULTILINE))
+    assert len(helps) > 40
+    assert [name for name, words in helps.items() if words == name.replace("_", " ")] == []
 
 
 def test_an_unknown_path_is_a_404() -> None:

@@ -18,7 +18,7 @@ class ImageMetrics:
             "inlay_image_known_count", "Images that had been embedded before", registry=registry
         )
         self.fetch = self._seconds("fetch", "From the web: one image")
-        self.check = self._seconds("check", "Decoding, to see that it can be: one image")
+        self.check = self._seconds("check", "Reading the header: one image")
         unknown = "the images of a prompt that were not known"
         self._queue = self._seconds("queue", f"Waiting for a worker: {unknown}")
         self._prepare = self._seconds("prepare", f"The model's processor: {unknown}")

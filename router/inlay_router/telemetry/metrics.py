@@ -1,13 +1,10 @@
 """What `/metrics` shows: TGI's names where TGI has one, `inlay_` names for the rest."""
 
 import re
-from collections.abc import Callable
-from functools import partial
 
 from prometheus_client import (
     CollectorRegistry,
     Counter,
-    Gauge,
     Histogram,
     Summary,
     disable_created_metrics,
@@ -15,15 +12,15 @@ from prometheus_client import (
 )
 
 from inlay_router.batching.generation import Generation
-from inlay_router.telemetry.stats import Stats
+from inlay_router.telemetry.engine_metrics import EngineMetrics
 from inlay_router.telemetry.step_metrics import StepMetrics
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _SECONDS = tuple(0.00015 * 1.5**power for power in range(1, 36))
 _NUM_LINEAR_BUCKETS = 100
-_TOTAL = re.compile(rb"^((?:# (?:HELP|TYPE) )?tgi_\w+)_total\b", re.MULTILINE)
-"""Where the client library named a counter of TGI's its own way."""
+_TOTAL = re.compile(rb"^((?:# (?:HELP|TYPE) )?(?:tgi|inlay)_\w+)_total\b", re.MULTILINE)
+"""Where the client library named a counter its own way."""
 
 
 class Metrics:
@@ -57,39 +54,28 @@ class Metrics:
             "Tokens that a request got beyond one a step",
             registry=self.registry,
         )
-        self.input_length = self._tokens("tgi_request_input_length", max_total_tokens)
-        self.max_new_tokens = self._tokens("tgi_request_max_new_tokens", max_total_tokens)
-        self.generated_tokens = self._tokens("tgi_request_generated_tokens", max_total_tokens)
+        self.input_length = self._tokens(
+            "tgi_request_input_length", "Tokens of a prompt, images included", max_total_tokens
+        )
+        self.max_new_tokens = self._tokens(
+            "tgi_request_max_new_tokens", "Tokens that an answer may have", max_total_tokens
+        )
+        self.generated_tokens = self._tokens(
+            "tgi_request_generated_tokens", "Tokens of an answer", max_total_tokens
+        )
 
     def watch(self, generation: Generation) -> None:
         """Show the engine's own counts, read whenever the page is, and measure its steps."""
-        block_size = generation.facts.block_size
         generation.observer = StepMetrics(self.registry)
-        gauges: dict[str, Callable[[Stats], float]] = {
-            "tgi_queue_size": lambda stats: stats.num_waiting,
-            "tgi_batch_current_size": lambda stats: stats.num_running,
-            "tgi_batch_current_max_tokens": lambda stats: stats.num_blocks_used * block_size,
-            "tgi_batch_max_total_tokens": lambda stats: stats.num_blocks * block_size,
-            "inlay_kv_blocks": lambda stats: stats.num_blocks,
-            "inlay_kv_blocks_used": lambda stats: stats.num_blocks_used,
-            "inlay_kv_blocks_idle": lambda stats: stats.num_blocks_idle,
-            "inlay_prompt_tokens": lambda stats: stats.num_prompt_tokens,
-            "inlay_cached_prompt_tokens": lambda stats: stats.num_cached_tokens,
-            "inlay_steps": lambda stats: stats.num_steps,
-            "inlay_generated_tokens": lambda stats: stats.num_tokens,
-            "inlay_forced_tokens": lambda stats: stats.num_forced_tokens,
-            "inlay_preemptions": lambda stats: stats.num_preemptions,
-            "inlay_reconnects": lambda stats: stats.num_reconnects,
-        }
-        for name, read in gauges.items():
-            gauge = Gauge(name, name.replace("_", " "), registry=self.registry)
-            gauge.set_function(partial(_read, generation, read))
+        block_size = generation.facts.block_size
+        self.registry.register(EngineMetrics(lambda: generation.stats, block_size))
         self.registry.register(generation.step_times)
 
     def page(self) -> bytes:
         """Everything in Prometheus' text format.
 
-        The client library appends `_total` to counters, which TGI's dashboards do not expect.
+        The client library appends `_total` to counters, which TGI's dashboards do not expect; ours
+        are called as TGI's.
         """
         page = generate_latest(self.registry)
         return _TOTAL.sub(rb"\1", page)
@@ -100,12 +86,7 @@ class Metrics:
     def _seconds(self, name: str, words: str) -> Histogram:
         return Histogram(name, f"{words}, in seconds", buckets=_SECONDS, registry=self.registry)
 
-    def _tokens(self, name: str, max_tokens: int) -> Histogram:
+    def _tokens(self, name: str, words: str, max_tokens: int) -> Histogram:
         width = max_tokens / _NUM_LINEAR_BUCKETS
         buckets = tuple(width * count for count in range(1, _NUM_LINEAR_BUCKETS + 1))
-        words = name.removeprefix("tgi_request_").replace("_", " ")
-        return Histogram(name, f"Tokens: {words}", buckets=buckets, registry=self.registry)
-
-
-def _read(generation: Generation, read: Callable[[Stats], float]) -> float:
-    return read(generation.stats)
+        return Histogram(name, words, buckets=buckets, registry=self.registry)
