@@ -119,6 +119,13 @@ def test_anything_else_is_a_415(content_type: bytes) -> None:
 JSON = (b"content-type", b"application/json")
 
 
+def test_a_compressed_body_is_a_415_that_says_so() -> None:
+    status, body = exchange(b"\x1f\x8b", [JSON, (b"content-encoding", b"gzip")])
+    assert status == 415
+    assert body["error"].endswith("must not be compressed. Given: `Content-Encoding: gzip`")
+    assert exchange(b'{"inputs":"x"}', [JSON, (b"content-encoding", b"identity")])[0] == 200
+
+
 @pytest.mark.parametrize(
     ("headers", "given"),
     [([JSON], "at least 101"), ([JSON, (b"content-length", b"101")], "101")],

@@ -51,6 +51,10 @@ async def read_body(
     """
     if not _JSON_TYPE.fullmatch(request.headers.get("content-type", "").strip()):
         raise UnsupportedMediaType("Expected request with `Content-Type: application/json`")
+    if (coding := request.headers.get("content-encoding", "identity")).lower() != "identity":
+        raise UnsupportedMediaType(
+            f"The request body must not be compressed. Given: `Content-Encoding: {coding[:40]}`"
+        )
     try:
         async with asyncio.timeout(timeout):
             data = await _read(request, limit, take_bytes)
