@@ -183,6 +183,7 @@ def _server(service: Service, certificate: Certificate | None) -> "_Server":
             access_log=False,
             server_header=False,
             log_config=None,
+            timeout_keep_alive=service.config.keep_alive_timeout,
             timeout_graceful_shutdown=_LAST_SECONDS,
         ),
         service,

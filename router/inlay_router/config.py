@@ -109,6 +109,9 @@ class RouterConfig:
     """PEM file of its key."""
     max_connections: int = 4096
     """Connections of clients at a time; on one more, calls are answered with 429."""
+    keep_alive_timeout: float = 75.0
+    """Seconds that a connection may stay open between two calls. More than the 60 of the usual
+    proxies, which would send a call along a connection that is being closed otherwise."""
     has_json_logs: bool = False
     """Whether log lines are JSON objects."""
     otlp_endpoint: str | None = None

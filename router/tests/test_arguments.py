@@ -23,6 +23,7 @@ def test_flags_survive_being_written_and_parsed_again() -> None:
         "--port=0",
         "--max-total-tokens=99",
         "--image-timeout=2.5",
+        "--keep-alive-timeout=9.5",
         "--no-prefix-cache",
         "--allow-private-images",
         "--disable-grammar-support",
@@ -40,6 +41,7 @@ def test_flags_survive_being_written_and_parsed_again() -> None:
     assert config.port == 0
     assert config.max_total_tokens == 99
     assert config.image_timeout == 2.5
+    assert config.keep_alive_timeout == 9.5
     assert not config.has_prefix_cache
     assert config.has_private_images
     assert not config.has_grammars

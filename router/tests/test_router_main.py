@@ -96,6 +96,22 @@ def test_it_answers_once_it_says_that_it_is_ready(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
+def test_a_connection_is_kept_open_for_as_long_as_was_said(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with (
+            shard(tmp_path) as (_, address),
+            router(address, "--port", "0", "--keep-alive-timeout", "0.01") as process,
+            asyncio.timeout(30),  # by default it would be 75
+        ):
+            url = httpx.URL(await ready(process))
+            reader, writer = await asyncio.open_connection(url.host, url.port)
+            writer.write(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n")
+            assert (await reader.read()).startswith(b"HTTP/1.1 200 OK")
+            writer.close()
+
+    asyncio.run(scenario())
+
+
 @dataclass(frozen=True, kw_only=True)
 class Streaming:
     """A router in the midst of an answer, whose shard waits before the next token."""

@@ -1,7 +1,7 @@
 """The flags that say where the server listens, and what it tells about itself."""
 
 from inlay_router.flags import numbers
-from inlay_router.flags.flag import PATIENCE, Flag, Group, Kind, Switch, text
+from inlay_router.flags.flag import PATIENCE, SECONDS, Flag, Group, Kind, Switch, text
 
 HTTP = Group(
     "HTTP",
@@ -9,6 +9,11 @@ HTTP = Group(
         Flag("host", "address to listen on", text("HOST"), aliases=("hostname",)),
         Flag("port", "port to listen on; 0 takes a free one", Kind(numbers.port, "N")),
         Flag("max-connections", "connections of clients at a time; above it 429"),
+        Flag(
+            "keep-alive-timeout",
+            "seconds that a connection may stay open between two calls",
+            SECONDS,
+        ),
         Flag("payload-limit", "bytes of a request body"),
         Flag(
             "graceful-timeout",
