@@ -1,5 +1,7 @@
 """Turns what the user calls a model into a folder on this machine."""
 
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,10 +51,20 @@ def download(repository: str, revision: str | None) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        path = snapshot_download(repository, revision=revision, allow_patterns=NEEDED_FILES)
+        path = snapshot_download(
+            repository, revision=revision, allow_patterns=NEEDED_FILES, token=_token(os.environ)
+        )
     except HFValidationError as error:
         raise ModelNotFound(f"{repository} is neither a folder nor a hub id: {error}") from error
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         reason = f"{repository} is no folder here, and could not be downloaded: {error}"
         raise ModelNotFound(reason) from error
     return Path(path)
+
+
+def _token(variables: Mapping[str, str]) -> str | None:
+    """What TGI's users call the hub's token; None leaves it to the hub's own library."""
+    if variables.get("HF_TOKEN"):
+        return None
+    others = (variables.get(name) for name in ("HUGGING_FACE_HUB_TOKEN", "HF_API_TOKEN"))
+    return next(filter(None, others), None)
