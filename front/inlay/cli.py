@@ -2,9 +2,11 @@
 
 import argparse
 import difflib
+import logging
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import NoReturn
 
 from inlay import __version__, serve, tgi_flags
@@ -42,6 +44,7 @@ def main(argv: Sequence[str] | None = None, variables: Mapping[str, str] = os.en
         print(environment())
         return 0
     set_up_logging("inlay", is_json=options.has_json_logs)
+    logging.getLogger("inlay").setLevel(logging.INFO)
     for line in tgi_flags.ignored(options, variables):
         report(line)
     return serve.serve(options)
@@ -49,14 +52,32 @@ def main(argv: Sequence[str] | None = None, variables: Mapping[str, str] = os.en
 
 def parse(argv: Sequence[str], variables: Mapping[str, str]) -> argparse.Namespace:
     """What a command line says, `command` among it. Ends the process when it is wrong."""
-    words = list(argv)
+    words, borrowed = list(argv), list[str]()
     if words[:1] == ["serve"]:
-        words[1:1] = tgi_flags.from_environment(variables, words)
+        borrowed = tgi_flags.from_environment(variables, words)
+        words[1:1] = borrowed
     parser, commands = _parsers()
-    options, others = parser.parse_known_args(words)
+    with _naming_variables(borrowed):
+        options, others = parser.parse_known_args(words)
     if others and not ask_command.takes(options, others):
         _refuse(commands.get(options.command, parser), others)
     return options
+
+
+@contextmanager
+def _naming_variables(borrowed: Sequence[str]) -> Iterator[None]:
+    """Where the command line is refused, say which of its flags are variables, that nobody typed.
+
+    Only their names, as one may be a key.
+    """
+    try:
+        yield
+    except SystemExit as end:
+        if end.code and borrowed:
+            flags = [word.removeprefix("--").partition("=")[0] for word in borrowed]
+            names = ", ".join(map(tgi_flags.variable_of, flags))
+            print(f"from the environment: {names}", file=sys.stderr)
+        raise
 
 
 def _refuse(parser: argparse.ArgumentParser, words: Sequence[str]) -> NoReturn:

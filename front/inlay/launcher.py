@@ -190,9 +190,9 @@ def free_port() -> int:
         return port
 
 
-def report(message: str) -> None:
-    """Say something to the person who runs the server."""
-    _log.warning("%s", message)
+def report(message: str, level: int = logging.WARNING) -> None:
+    """Say something to the person who runs the server; `level` is one of `logging`'s."""
+    _log.log(level, "%s", message)
 
 
 async def run(router: Group, replica: Group, drain_seconds: float) -> int:
@@ -214,7 +214,7 @@ async def run(router: Group, replica: Group, drain_seconds: float) -> int:
     await replica.stop(grace_seconds=0.0 if hurried.is_set() else 5.0)
     causes = failures(shards, routers)
     for cause in causes:
-        report(str(cause))
+        report(str(cause), logging.ERROR)
     return 1 if causes else 0
 
 

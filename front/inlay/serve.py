@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import logging
 import os
 import socket
 import tempfile
@@ -37,9 +38,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model_flags.add_arguments(parser)
     router_arguments.add_arguments(parser)
     parser.add_argument_group("access").add_argument(
-        "--api-key", metavar="KEY", help="what clients must show as `Authorization: Bearer KEY`"
+        "--api-key",
+        type=_api_key,
+        metavar="KEY",
+        help="what clients must show as `Authorization: Bearer KEY`",
     )
     tgi_flags.add_arguments(parser)
+
+
+def _api_key(text: str) -> str:
+    """Without blanks around it, which files and secrets end with and no header can carry.
+
+    Raises ArgumentTypeError when nothing is left: who asks for a key must not serve everybody.
+    """
+    if not (key := text.strip()):
+        raise argparse.ArgumentTypeError("must not be empty")
+    return key
 
 
 def serve(options: argparse.Namespace) -> int:
@@ -50,9 +64,9 @@ def serve(options: argparse.Namespace) -> int:
         model = find_model(options.model or options.model_id, options.revision)
         listener = listen(options.host, options.port)
     except (ModelNotFound, CannotListen) as error:
-        launcher.report(str(error))
+        launcher.report(str(error), logging.ERROR)
         return 1
-    launcher.report(f"loading {model.model_id}")
+    launcher.report(f"loading {model.model_id}", logging.INFO)
     with listener, tempfile.TemporaryDirectory(prefix="inlay-") as folder:
         addresses = [f"unix:{folder}/shard-{rank}.sock" for rank in range(options.num_shard)]
         policy = RestartPolicy(max_deaths=options.max_deaths)

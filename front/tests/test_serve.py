@@ -1,4 +1,5 @@
 import argparse
+import json
 import re
 import socket
 from pathlib import Path
@@ -85,6 +86,41 @@ def test_no_model_means_the_embedded_one() -> None:
 def test_a_missing_folder_is_not_looked_up_on_the_hub() -> None:
     with pytest.raises(ModelNotFound, match="there is no folder ./nowhere"):
         find_model("./nowhere", None)
+
+
+@pytest.mark.parametrize(
+    ("variables", "token"),
+    [
+        ({}, None),
+        ({"HUGGING_FACE_HUB_TOKEN": "a"}, "a"),
+        ({"HUGGING_FACE_HUB_TOKEN": "", "HF_API_TOKEN": "b"}, "b"),
+        ({"HF_TOKEN": "c", "HF_API_TOKEN": "b"}, None),  # the hub's library reads it by itself
+    ],
+)
+def test_the_hub_gets_the_token_by_any_name_that_tgi_knows(
+    variables: dict[str, str],
+    token: str | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given = []
+
+    def download(repository: str, **options: object) -> str:
+        given.append(options["token"])
+        return str(tmp_path)
+
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_API_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    assert find_model("org/model", None).path == tmp_path
+    assert given == [token]
+
+
+def test_a_log_says_how_bad_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["serve", str(tmp_path), "--port=0", "--json-output"], {}) == 1
+    assert json.loads(capsys.readouterr().err)["level"] == "ERROR"
 
 
 def test_help_is_complete(capsys: pytest.CaptureFixture[str]) -> None:

@@ -174,6 +174,31 @@ def test_a_variable_that_cannot_be_used_is_an_error_with_its_flag(
     assert "--num-shard" in capsys.readouterr().err
 
 
+def test_a_refusal_says_which_flags_are_variables(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["serve"], {"PORT": "http", "API_KEY": "secret"})
+    said = capsys.readouterr().err
+    assert said.endswith("from the environment: PORT, API_KEY\n")
+    assert "secret" not in said
+    with pytest.raises(SystemExit):
+        cli.main(["serve", "--port=http"], {})
+    assert "from the environment" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("key", ["", "  ", "\n"])
+def test_who_asks_for_a_key_does_not_serve_everybody(
+    key: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["serve", "--api-key", key], {})
+    assert ended.value.code == 2
+    assert "--api-key: must not be empty" in capsys.readouterr().err
+
+
+def test_a_key_loses_the_newline_that_files_and_secrets_end_with() -> None:
+    assert parse(API_KEY="key\n").api_key == "key"
+
+
 def test_help_has_few_headings_and_hides_what_has_no_meaning(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
