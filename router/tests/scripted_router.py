@@ -10,13 +10,15 @@ from typing import Any
 import httpx
 from starlette.applications import Starlette
 
+from inlay_grammars.spec import GrammarSpec
+from inlay_grammars.verdict import Verdict
 from inlay_proto import generate_pb2 as pb
 from inlay_router.app import make_app
 from inlay_router.batching.batch_limits import BatchLimits
 from inlay_router.batching.generation import Generation
 from inlay_router.config import RouterConfig
 from inlay_router.links.scripted import ScriptedLink
-from inlay_router.links.scripted_shard import Choose, ScriptedShard, scripted_facts
+from inlay_router.links.scripted_shard import Choose, ScriptedShard, scripted_facts, spell
 from inlay_router.service import Service, serving
 
 
@@ -115,6 +117,19 @@ class Edge:
         return Exchange(self.app, path, data, **options)
 
 
+class AcceptingGrammars:
+    """Accepts every grammar with one verdict, and keeps what it was asked about."""
+
+    def __init__(self, verdict: Verdict | None = None) -> None:
+        self.specs: list[GrammarSpec] = []
+        self._verdict = verdict or Verdict()
+
+    async def check(self, spec: GrammarSpec) -> Verdict:
+        """See CompilePool."""
+        self.specs.append(spec)
+        return self._verdict
+
+
 @asynccontextmanager
 async def serve(
     choose: Choose | None = None,
@@ -137,6 +152,29 @@ async def serve(
             yield Edge(make_app(service), link, generation, service)
     finally:
         await generation.stop()
+
+
+def post(path: str, body: Any, choose: Choose | None = None, **config: Any) -> httpx.Response:
+    """The response to one call on a fresh router, which has given back all that the call held.
+
+    `config` is what `serve` takes.
+    """
+
+    async def scenario() -> httpx.Response:
+        async with serve(choose or spell("Hi"), **config) as edge, edge.client as client:
+            response = await client.post(path, json=body)
+            assert repr(edge.service.permits).startswith("Permits(0 of")
+            assert edge.generation.stats.num_blocks_used == 0
+            return response
+
+    return asyncio.run(scenario())
+
+
+def events(response: httpx.Response) -> list[Any]:
+    """The events of a stream in OpenAI's form, without its end mark."""
+    *frames, end, rest = response.text.split("\n\n")
+    assert (end, rest) == ("data: [DONE]", "")
+    return [json.loads(frame.removeprefix("data: ")) for frame in frames]
 
 
 async def eventually(holds: Callable[[], bool]) -> None:

@@ -1,15 +1,12 @@
 """OpenAI's, TGI's and vLLM's ways to ask for a grammar, on chats and completions."""
 
-import asyncio
 import json
 from typing import Any
 
 import httpx
 import pytest
-from scripted_router import serve
+from scripted_router import AcceptingGrammars, post
 
-from inlay_grammars.spec import GrammarSpec
-from inlay_grammars.verdict import Verdict
 from inlay_proto import generate_pb2 as pb
 from inlay_router.links.scripted_shard import scripted_facts
 
@@ -24,18 +21,6 @@ ROUTES: dict[str, dict[str, Any]] = {
 }
 
 
-class Pool:
-    """Accepts every grammar, and keeps it."""
-
-    def __init__(self) -> None:
-        self.specs: list[GrammarSpec] = []
-
-    async def check(self, spec: GrammarSpec) -> Verdict:
-        """See CompilePool."""
-        self.specs.append(spec)
-        return Verdict()
-
-
 def facts() -> pb.ModelFacts:
     """A scripted model that knows chats."""
     made = scripted_facts()
@@ -43,14 +28,11 @@ def facts() -> pb.ModelFacts:
     return made
 
 
-def post(path: str, body: dict[str, Any], pool: Pool) -> httpx.Response:
+def ask(path: str, body: dict[str, Any], pool: AcceptingGrammars) -> httpx.Response:
     """The response to one call."""
 
-    async def scenario() -> httpx.Response:
-        async with serve(facts=facts(), grammars=pool) as edge, edge.client as client:
-            return await client.post(path, json=ROUTES[path] | {"max_tokens": 2} | body)
-
-    return asyncio.run(scenario())
+    whole = ROUTES[path] | {"max_tokens": 2} | body
+    return post(path, whole, facts=facts(), grammars=pool)
 
 
 @pytest.mark.parametrize("path", ROUTES)
@@ -76,8 +58,8 @@ def post(path: str, body: dict[str, Any], pool: Pool) -> httpx.Response:
     ],
 )
 def test_every_way_to_ask(path: str, asked: dict[str, Any], kind: str, value: Any) -> None:
-    pool = Pool()
-    response = post(path, asked, pool)
+    pool = AcceptingGrammars()
+    response = ask(path, asked, pool)
     assert response.status_code == 200, response.text
     (spec,) = pool.specs
     is_json = kind in ("json", "choice")
@@ -124,8 +106,8 @@ def test_every_way_to_ask(path: str, asked: dict[str, Any], kind: str, value: An
 def test_what_cannot_be_meant_is_refused_by_name(
     path: str, asked: dict[str, Any], words: str
 ) -> None:
-    pool = Pool()
-    response = post(path, asked, pool)
+    pool = AcceptingGrammars()
+    response = ask(path, asked, pool)
     assert response.status_code == 422
     assert words in response.json()["error"]
     assert pool.specs == []
@@ -133,11 +115,11 @@ def test_what_cannot_be_meant_is_refused_by_name(
 
 def test_a_completion_has_tgis_field_too() -> None:
     asked = {"grammar": {"type": "regex", "value": "a"}, "guided_regex": "a"}
-    response = post("/v1/completions", asked, Pool())
+    response = ask("/v1/completions", asked, AcceptingGrammars())
     assert "Given: `grammar`, `guided_regex`" in response.json()["error"]
 
 
 def test_tools_hold_the_answer_themselves() -> None:
     asked = {"tools": [], "guided_regex": "a"}
-    response = post("/v1/chat/completions", asked, Pool())
+    response = ask("/v1/chat/completions", asked, AcceptingGrammars())
     assert response.json()["error"] == "Tool error: Grammar and tools are mutually exclusive"

@@ -6,10 +6,8 @@ from typing import Any
 
 import httpx
 import pytest
-from scripted_router import serve
+from scripted_router import AcceptingGrammars, events, post, serve
 
-from inlay_grammars.spec import GrammarSpec
-from inlay_grammars.verdict import Verdict
 from inlay_proto import generate_pb2 as pb
 from inlay_router.links.scripted_shard import Choose, scripted_facts, spell
 
@@ -37,53 +35,26 @@ def facts(template: str = TEMPLATE, **named: str) -> pb.ModelFacts:
     return made
 
 
-class Grammars:
-    """Accepts every grammar, and keeps it."""
-
-    def __init__(self) -> None:
-        self.specs: list[GrammarSpec] = []
-
-    async def check(self, spec: GrammarSpec) -> Verdict:
-        """See CompilePool."""
-        self.specs.append(spec)
-        return Verdict()
-
-
-def post(
+def chat(
     body: dict[str, Any],
     choose: Choose | None = None,
     *,
     path: str = "/v1/chat/completions",
     model: pb.ModelFacts | None = None,
-    grammars: Grammars | None = None,
+    grammars: AcceptingGrammars | None = None,
     **config: Any,
 ) -> httpx.Response:
     """The response to one call on a fresh router."""
-
-    async def scenario() -> httpx.Response:
-        served = serve(
-            choose or spell("Hi"), facts=model or facts(), grammars=grammars or Grammars(), **config
-        )
-        async with served as edge, edge.client as client:
-            response = await client.post(path, json={"messages": HELLO, **body})
-            assert repr(edge.service.permits).startswith("Permits(0 of")
-            return response
-
-    return asyncio.run(scenario())
-
-
-def events(response: httpx.Response) -> list[Any]:
-    """The events of a stream, without its end mark."""
-    *frames, end, rest = response.text.split("\n\n")
-    assert (end, rest) == ("data: [DONE]", "")
-    return [json.loads(frame.removeprefix("data: ")) for frame in frames]
+    whole = {"messages": HELLO, **body}
+    grammars = grammars or AcceptingGrammars()
+    return post(path, whole, choose, facts=model or facts(), grammars=grammars, **config)
 
 
 def rendered(messages: list[Any], **more: Any) -> str:
     """The prompt of a chat."""
     model = more.pop("model", None)
     config = more.pop("config", {})
-    response = post({"messages": messages, **more}, path="/chat_tokenize", model=model, **config)
+    response = chat({"messages": messages, **more}, path="/chat_tokenize", model=model, **config)
     assert response.status_code == 200, response.text
     text: str = response.json()["templated_text"]
     return text
@@ -91,13 +62,13 @@ def rendered(messages: list[Any], **more: Any) -> str:
 
 def refusal(body: dict[str, Any], **options: Any) -> tuple[str, str]:
     """Type and words of a 422."""
-    response = post(body, **options)
+    response = chat(body, **options)
     assert response.status_code == 422, response.text
     return response.json()["error_type"], response.json()["error"]
 
 
 def test_an_answer_has_the_keys_of_openai() -> None:
-    answer = post({"temperature": 0}).json()
+    answer = chat({"temperature": 0}).json()
     assert answer["id"].startswith("chatcmpl-")
     assert answer["object"] == "chat.completion"
     assert answer["model"] == "scripted"
@@ -119,12 +90,12 @@ def test_an_answer_has_the_keys_of_openai() -> None:
 
 
 def test_an_answer_that_is_cut_says_so() -> None:
-    (choice,) = post({"max_completion_tokens": 1}).json()["choices"]
+    (choice,) = chat({"max_completion_tokens": 1}).json()["choices"]
     assert (choice["message"]["content"], choice["finish_reason"]) == ("H", "length")
 
 
 def test_a_stream_is_role_then_text_then_reason_then_usage() -> None:
-    response = post({"stream": True, "stream_options": {"include_usage": True}})
+    response = chat({"stream": True, "stream_options": {"include_usage": True}})
     *chunks, last = events(response)
     choices = [chunk["choices"][0] for chunk in chunks]
     assert choices[0]["delta"] == {"role": "assistant", "content": ""}
@@ -137,18 +108,18 @@ def test_a_stream_is_role_then_text_then_reason_then_usage() -> None:
 
 
 def test_several_choices_have_seeds_of_their_own() -> None:
-    answer = post({"n": 2, "seed": 5}).json()
+    answer = chat({"n": 2, "seed": 5}).json()
     assert [choice["index"] for choice in answer["choices"]] == [0, 1]
     assert answer["usage"]["completion_tokens"] == 6
-    choices = [event["choices"][0] for event in events(post({"n": 2, "stream": True}))]
+    choices = [event["choices"][0] for event in events(chat({"n": 2, "stream": True}))]
     assert {choice["index"] for choice in choices} == {0, 1}
     assert sum(choice["finish_reason"] == "stop" for choice in choices) == 2
 
 
 def test_the_stop_sequence_is_left_out() -> None:
-    (choice,) = post({"stop": "l"}, spell("Hello")).json()["choices"]
+    (choice,) = chat({"stop": "l"}, spell("Hello")).json()["choices"]
     assert (choice["message"]["content"], choice["finish_reason"]) == ("He", "stop")
-    streamed = events(post({"stop": ["lo", "x"], "stream": True}, spell("Hello")))
+    streamed = events(chat({"stop": ["lo", "x"], "stream": True}, spell("Hello")))
     texts = [event["choices"][0]["delta"].get("content", "") for event in streamed]
     assert "".join(texts) == "Hel"
 
@@ -166,7 +137,7 @@ def test_openai_defaults_are_accepted_and_temperature_0_is_greedy() -> None:
 
 def test_logprobs_of_every_token() -> None:
     body = {"logprobs": True, "top_logprobs": 2, "max_tokens": 1}
-    (choice,) = post(body).json()["choices"]
+    (choice,) = chat(body).json()["choices"]
     (entry,) = choice["logprobs"]["content"]
     assert (entry["token"], entry["logprob"], entry["bytes"]) == ("H", -0.5, [72])
     assert [top["token"] for top in entry["top_logprobs"]] == ["H", "I"]
@@ -176,7 +147,7 @@ def test_logprobs_of_every_token() -> None:
 def test_calls_and_text_come_apart(is_streaming: bool) -> None:
     answer = 'Look: <tool_call>{"name": "f", "arguments": {"a": [1]}}</tool_call>'
     body = {"tools": [TOOL], "stream": is_streaming, "temperature": 0}
-    response = post(body, spell(answer), model=facts(TOOL_TEMPLATE))
+    response = chat(body, spell(answer), model=facts(TOOL_TEMPLATE))
     if is_streaming:
         choices = [event["choices"][0] for event in events(response)]
         pieces = [call for one in choices for call in one["delta"].get("tool_calls", [])]
@@ -197,11 +168,11 @@ def test_calls_and_text_come_apart(is_streaming: bool) -> None:
 
 
 def test_tools_are_held_by_one_grammar() -> None:
-    grammars = Grammars()
-    post({"tools": [TOOL]}, grammars=grammars, model=facts(TOOL_TEMPLATE))
+    grammars = AcceptingGrammars()
+    chat({"tools": [TOOL]}, grammars=grammars, model=facts(TOOL_TEMPLATE))
     (spec,) = grammars.specs
     assert spec.kind == "lark"
-    post({"tools": [TOOL], "tool_choice": "none"}, grammars=grammars, model=facts(TOOL_TEMPLATE))
+    chat({"tools": [TOOL], "tool_choice": "none"}, grammars=grammars, model=facts(TOOL_TEMPLATE))
     assert len(grammars.specs) == 1
 
 
@@ -231,8 +202,8 @@ def test_templates_see_tools_or_are_told() -> None:
     ],
 )
 def test_formats_of_openai_and_of_tgi(format: Any, kind: str, value: str) -> None:
-    grammars = Grammars()
-    assert post({"response_format": format}, grammars=grammars).status_code == 200
+    grammars = AcceptingGrammars()
+    assert chat({"response_format": format}, grammars=grammars).status_code == 200
     (spec,) = grammars.specs
     assert (spec.kind, json.loads(spec.value) if kind == "json" else spec.value) == (
         kind,
@@ -241,8 +212,8 @@ def test_formats_of_openai_and_of_tgi(format: Any, kind: str, value: str) -> Non
 
 
 def test_text_is_no_format() -> None:
-    grammars = Grammars()
-    assert post({"response_format": {"type": "text"}}, grammars=grammars).status_code == 200
+    grammars = AcceptingGrammars()
+    assert chat({"response_format": {"type": "text"}}, grammars=grammars).status_code == 200
     assert grammars.specs == []
 
 
@@ -264,14 +235,14 @@ def test_images_stand_where_the_client_put_them(template: str) -> None:
     content = [{"type": "text", "text": "a"}, IMAGE, {"type": "text", "text": "b"}]
     tool = {"role": "tool", "content": [IMAGE], "tool_call_id": "1"}
     body = {"messages": [{"role": "user", "content": content}, tool]}
-    answer = post(body, model=facts(template))
+    answer = chat(body, model=facts(template))
     assert answer.status_code == 200, answer.text
     assert answer.json()["usage"]["prompt_tokens_details"]["image_tokens"] == 8
 
 
 def test_what_a_user_types_is_text() -> None:
     typed = f"![]({PIXEL}) <image> </s>"
-    answer = post({"messages": [{"role": "user", "content": typed}]})
+    answer = chat({"messages": [{"role": "user", "content": typed}]})
     usage = answer.json()["usage"]
     assert usage["prompt_tokens_details"]["image_tokens"] == 0
     assert usage["prompt_tokens"] == len("user:" + typed + ";assistant:") + 1
@@ -280,7 +251,7 @@ def test_what_a_user_types_is_text() -> None:
 
 def test_markdown_is_an_image_where_the_operator_says_so() -> None:
     messages = [{"role": "user", "content": f"a![]({PIXEL})b"}]
-    answer = post({"messages": messages}, has_chat_markdown_images=True)
+    answer = chat({"messages": messages}, has_chat_markdown_images=True)
     assert answer.json()["usage"]["prompt_tokens_details"]["image_tokens"] == 4
 
 
@@ -343,7 +314,7 @@ def test_a_model_without_a_template_says_so() -> None:
 
 
 def test_the_tokens_of_a_chat() -> None:
-    answer = post({}, path="/chat_tokenize").json()
+    answer = chat({}, path="/chat_tokenize").json()
     assert answer["templated_text"] == "<s>user:Hello;assistant:"
     tokens = answer["tokenize_response"]
     assert "".join(token["text"] for token in tokens) == answer["templated_text"]

@@ -1,36 +1,24 @@
 """`/v1/completions` in OpenAI's shapes."""
 
 import asyncio
-import json
 from typing import Any
 
 import httpx
 import pytest
-from scripted_router import serve
+from scripted_router import events, post, serve
 
 from inlay_proto import generate_pb2 as pb
 from inlay_router.links.scripted_shard import Choose, RowFault, spell
 
 
-def post(
+def complete(
     body: dict[str, Any], choose: Choose | None = None, path: str = "/v1/completions", **config: Any
 ) -> httpx.Response:
-    async def scenario() -> httpx.Response:
-        async with serve(choose or spell("hello"), **config) as edge, edge.client as client:
-            return await client.post(path, json=body)
-
-    return asyncio.run(scenario())
-
-
-def events(response: httpx.Response) -> list[dict[str, Any]]:
-    """The events before the end mark."""
-    frames = response.text.split("\n\n")
-    assert frames[-2:] == ["data: [DONE]", ""]
-    return [json.loads(frame.removeprefix("data: ")) for frame in frames[:-2]]
+    return post(path, body, choose or spell("hello"), **config)
 
 
 def test_an_answer_has_the_keys_of_openai() -> None:
-    answer = post({"prompt": "ab", "max_tokens": 20}).json()
+    answer = complete({"prompt": "ab", "max_tokens": 20}).json()
     assert list(answer) == [
         "object",
         "id",
@@ -51,7 +39,7 @@ def test_an_answer_has_the_keys_of_openai() -> None:
 
 
 def test_headers_add_up_the_tokens_of_all_prompts() -> None:
-    headers = post({"prompt": ["ab", "abc"]}).headers
+    headers = complete({"prompt": ["ab", "abc"]}).headers
     assert headers["x-prompt-tokens"] == "5"
     assert headers["x-generated-tokens"] == "12"
     assert headers["x-compute-characters"] == "5"
@@ -61,55 +49,55 @@ def test_headers_add_up_the_tokens_of_all_prompts() -> None:
 
 
 def test_the_length_ends_an_answer() -> None:
-    (choice,) = post({"prompt": "ab", "max_tokens": 3}).json()["choices"]
+    (choice,) = complete({"prompt": "ab", "max_tokens": 3}).json()["choices"]
     assert (choice["text"], choice["finish_reason"]) == ("hel", "length")
 
 
 @pytest.mark.parametrize("stop", ["ll", ["x", "ll"], ["ello", "ll"]])
 def test_the_stop_sequence_is_left_out(stop: Any) -> None:
-    (choice,) = post({"prompt": "ab", "stop": stop}).json()["choices"]
+    (choice,) = complete({"prompt": "ab", "stop": stop}).json()["choices"]
     assert (choice["text"], choice["finish_reason"]) == ("he", "stop")
-    streamed = events(post({"prompt": "ab", "stop": stop, "stream": True}))
+    streamed = events(complete({"prompt": "ab", "stop": stop, "stream": True}))
     assert "".join(event["choices"][0]["text"] for event in streamed) == "he"
     assert streamed[-1]["choices"][0]["finish_reason"] == "stop"
 
 
 def test_every_prompt_is_answered_at_its_place() -> None:
-    choices = post({"prompt": ["ab", "cd", "ef"], "max_tokens": 2}).json()["choices"]
+    choices = complete({"prompt": ["ab", "cd", "ef"], "max_tokens": 2}).json()["choices"]
     assert [choice["index"] for choice in choices] == [0, 1, 2]
     assert [choice["text"] for choice in choices] == ["he"] * 3
 
 
 @pytest.mark.parametrize("prompt", [[97, 98], [[97, 98]]])
 def test_a_prompt_may_be_token_ids(prompt: Any) -> None:
-    answer = post({"prompt": prompt, "echo": True, "max_tokens": 1}).json()
+    answer = complete({"prompt": prompt, "echo": True, "max_tokens": 1}).json()
     assert answer["usage"]["prompt_tokens"] == 2
     assert answer["choices"][0]["text"].endswith("h")
     assert len(answer["choices"][0]["text"]) == 3
 
 
 def test_n_answers_each_prompt_n_times() -> None:
-    answer = post({"prompt": ["a", "b"], "n": 2, "max_tokens": 2, "seed": 3}).json()
+    answer = complete({"prompt": ["a", "b"], "n": 2, "max_tokens": 2, "seed": 3}).json()
     assert [choice["index"] for choice in answer["choices"]] == [0, 1, 2, 3]
     assert answer["usage"]["prompt_tokens"] == 2
     assert answer["usage"]["completion_tokens"] == 8
 
 
 def test_best_of_generates_more_than_it_shows() -> None:
-    answer = post({"prompt": "a", "n": 1, "best_of": 2, "max_tokens": 2}).json()
+    answer = complete({"prompt": "a", "n": 1, "best_of": 2, "max_tokens": 2}).json()
     assert len(answer["choices"]) == 1
     assert answer["usage"]["completion_tokens"] == 4
 
 
 def test_echo_begins_with_the_prompt() -> None:
-    assert post({"prompt": "ab", "echo": True}).json()["choices"][0]["text"] == "abhello"
-    streamed = events(post({"prompt": "ab", "echo": True, "stream": True}))
+    assert complete({"prompt": "ab", "echo": True}).json()["choices"][0]["text"] == "abhello"
+    streamed = events(complete({"prompt": "ab", "echo": True, "stream": True}))
     assert "".join(event["choices"][0]["text"] for event in streamed) == "abhello"
 
 
 def test_logprobs_name_every_token_and_its_place() -> None:
     body = {"prompt": "ab", "echo": True, "logprobs": 2, "max_tokens": 2}
-    logprobs = post(body).json()["choices"][0]["logprobs"]
+    logprobs = complete(body).json()["choices"][0]["logprobs"]
     assert logprobs["tokens"] == ["a", "b", "h", "e"]
     assert logprobs["text_offset"] == [0, 1, 2, 3]
     assert logprobs["token_logprobs"][0] is None
@@ -120,14 +108,16 @@ def test_logprobs_name_every_token_and_its_place() -> None:
 
 def test_streamed_logprobs_are_those_of_the_whole_answer() -> None:
     body = {"prompt": "ab", "logprobs": 1, "max_tokens": 4}
-    whole = post(body).json()["choices"][0]["logprobs"]
-    pieces = [event["choices"][0]["logprobs"] for event in events(post({**body, "stream": True}))]
+    whole = complete(body).json()["choices"][0]["logprobs"]
+    pieces = [
+        event["choices"][0]["logprobs"] for event in events(complete({**body, "stream": True}))
+    ]
     for key, values in whole.items():
         assert [value for piece in pieces if piece for value in piece[key]] == values
 
 
 def test_a_stream_sends_pieces_and_ends_each_choice_with_its_usage() -> None:
-    streamed = events(post({"prompt": ["ab", "c"], "stream": True, "max_tokens": 3}))
+    streamed = events(complete({"prompt": ["ab", "c"], "stream": True, "max_tokens": 3}))
     texts = {0: "", 1: ""}
     for event in streamed:
         (choice,) = event["choices"]
@@ -142,7 +132,7 @@ def test_a_stream_sends_pieces_and_ends_each_choice_with_its_usage() -> None:
 def test_usage_comes_last_when_it_is_asked_for() -> None:
     options = {"include_usage": True}
     body = {"prompt": ["ab", "c"], "stream": True, "max_tokens": 3, "stream_options": options}
-    *others, last = events(post(body))
+    *others, last = events(complete(body))
     assert all(event["usage"] is None for event in others)
     assert last["choices"] == []
     assert (last["usage"]["prompt_tokens"], last["usage"]["completion_tokens"]) == (3, 6)
@@ -189,7 +179,7 @@ REFUSALS = [
 def test_what_cannot_be_served_is_refused_before_the_first_byte(
     body: dict[str, Any], error_type: str, words: str, is_streaming: bool
 ) -> None:
-    response = post({**body, "stream": is_streaming} if "stream" not in body else body)
+    response = complete({**body, "stream": is_streaming} if "stream" not in body else body)
     assert response.status_code == 422
     assert response.json()["error_type"] == error_type
     assert words in response.json()["error"]
@@ -209,7 +199,7 @@ def test_openai_defaults_are_accepted_and_temperature_0_is_greedy() -> None:
 
 def test_what_javascript_clients_send_along_is_taken() -> None:
     flags = {"details": True, "decoder_input_details": True, "top_n_tokens": 2}
-    assert post({"prompt": "a", **flags}).status_code == 200
+    assert complete({"prompt": "a", **flags}).status_code == 200
 
 
 def test_a_fault_in_a_stream_is_an_event_before_the_end_mark() -> None:
@@ -218,7 +208,7 @@ def test_a_fault_in_a_stream_is_an_event_before_the_end_mark() -> None:
             raise RowFault(pb.RowFailure.KIND_INTERNAL, "no")
         return 97
 
-    response = post({"prompt": "a", "stream": True}, choose)
+    response = complete({"prompt": "a", "stream": True}, choose)
     *_, last = events(response)
     assert last["error"]["http_status_code"] == 424
     assert last["error"]["message"].startswith("Request failed during generation")

@@ -6,9 +6,8 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import pytest
-from scripted_router import Edge, eventually, serve
+from scripted_router import AcceptingGrammars, Edge, eventually, serve
 
-from inlay_grammars.verdict import Verdict
 from inlay_router.batching.batch_limits import BatchLimits
 from inlay_router.batching.generation import Generation
 from inlay_router.errors import ValidationError
@@ -37,14 +36,6 @@ class Hanging:
             self.left.set()
 
     check = __call__
-
-
-class Accepting:
-    """Every grammar is well."""
-
-    async def check(self, *_: object) -> Verdict:
-        """See CompilePool."""
-        return Verdict()
 
 
 def is_idle(edge: Edge) -> bool:
@@ -88,7 +79,9 @@ def test_in_the_middle_of_a_chat(is_streaming: bool, tools: list[Any], text: str
     facts.chat_template = "{{ messages[0].content }}{% if tools %}<tool_call>{% endif %}"
 
     async def scenario() -> None:
-        async with serve(spell(text + "a" * 900), facts=facts, grammars=Accepting()) as edge:
+        async with serve(
+            spell(text + "a" * 900), facts=facts, grammars=AcceptingGrammars()
+        ) as edge:
             messages = [{"role": "user", "content": "x"}]
             body = {"messages": messages, "stream": is_streaming, "n": 2, "tools": tools or None}
             call = edge.open("/v1/chat/completions", body)

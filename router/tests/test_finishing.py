@@ -5,9 +5,8 @@ from typing import Any
 
 import httpx
 import pytest
-from scripted_router import serve
+from scripted_router import AcceptingGrammars, serve
 
-from inlay_grammars.spec import GrammarSpec
 from inlay_grammars.verdict import Verdict
 from inlay_proto import generate_pb2 as pb
 from inlay_router.batching.delivery import deliveries
@@ -19,24 +18,16 @@ from inlay_router.request import GenerationRequest, Prompt
 GRAMMAR = {"type": "regex", "value": "abc"}
 
 
-class Pool:
-    """Knows one plan for every grammar."""
-
-    def __init__(self, first_plan: tuple[int, ...] | None) -> None:
-        self._first_plan = first_plan
-
-    async def check(self, spec: GrammarSpec) -> Verdict:
-        """As `CompilePool.check`."""
-        return Verdict(first_plan=self._first_plan)
-
-
 def post(
     first_plan: tuple[int, ...] | None, max_new_tokens: int | None, **config: Any
 ) -> tuple[httpx.Response, pb.Sequence | None]:
     """The response, and how the sequence joined if it did."""
 
     async def scenario() -> tuple[httpx.Response, pb.Sequence | None]:
-        async with serve(grammars=Pool(first_plan), **config) as edge, edge.client as client:
+        async with (
+            serve(grammars=AcceptingGrammars(Verdict(first_plan=first_plan)), **config) as edge,
+            edge.client as client,
+        ):
             parameters = {"grammar": GRAMMAR, "max_new_tokens": max_new_tokens}
             response = await client.post(
                 "/generate", json={"inputs": "x", "parameters": parameters}

@@ -4,32 +4,18 @@ import asyncio
 import json
 from typing import Any
 
-import httpx
 import msgspec
 import pytest
-from scripted_router import eventually, serve
+from scripted_router import eventually, post, serve
 
 from inlay_proto import generate_pb2 as pb
 from inlay_router.links.scripted_deaths import dying
-from inlay_router.links.scripted_shard import Choose, RowFault, scripted_facts, spell
+from inlay_router.links.scripted_shard import RowFault, scripted_facts, spell
 
 END = {"id": 257, "text": "</s>", "logprob": -0.5, "special": True}
 H = {"id": 39, "text": "H", "logprob": -0.5, "special": False}
 I = {"id": 72, "text": "i", "logprob": -0.5, "special": False}  # noqa: E741
 TOP_H = [H, {"id": 40, "text": "I", "logprob": -1.5, "special": False}]
-
-
-def post(path: str, body: Any, choose: Choose | None = None, **config: Any) -> httpx.Response:
-    """The response to one call on a fresh router."""
-
-    async def scenario() -> httpx.Response:
-        async with serve(choose or spell("Hi"), **config) as edge, edge.client as client:
-            response = await client.post(path, json=body)
-            assert repr(edge.service.permits).startswith("Permits(0 of")
-            assert edge.generation.stats.num_blocks_used == 0
-            return response
-
-    return asyncio.run(scenario())
 
 
 def text_model() -> pb.ModelFacts:

@@ -1,12 +1,11 @@
 """Clients that asked for leniency learn what is not enforced, in a header and in details."""
 
-import asyncio
 import json
 from typing import Any
 
 import httpx
 import pytest
-from scripted_router import serve
+from scripted_router import post
 
 from inlay_grammars.spec import GrammarSpec
 from inlay_grammars.verdict import Verdict
@@ -24,16 +23,11 @@ class Pool:
         return Verdict(warnings=() if spec.is_strict else (WARNING,))
 
 
-def post(path: str, body: dict[str, Any]) -> httpx.Response:
+def ask(path: str, body: dict[str, Any]) -> httpx.Response:
     """The response to one call."""
-
-    async def scenario() -> httpx.Response:
-        async with serve(grammars=Pool()) as edge, edge.client as client:
-            response = await client.post(path, json=body)
-            assert response.status_code == 200, response.text
-            return response
-
-    return asyncio.run(scenario())
+    response = post(path, body, grammars=Pool())
+    assert response.status_code == 200, response.text
+    return response
 
 
 @pytest.mark.parametrize("strict", [False, True, None])
@@ -41,7 +35,7 @@ def post(path: str, body: dict[str, Any]) -> httpx.Response:
 def test_tgis_routes_say_it_in_details_too(path: str, strict: bool | None) -> None:
     grammar = {"type": "json_schema", "value": NAMED | {"strict": strict}}
     parameters = {"grammar": grammar, "details": True, "max_new_tokens": 3}
-    response = post(path, {"inputs": "x", "parameters": parameters})
+    response = ask(path, {"inputs": "x", "parameters": parameters})
     last = response.text.rstrip("\n").split("data: ")[-1]
     warnings = [WARNING] if strict is False else None
     assert json.loads(last)["details"].get("grammar_warnings") == warnings
@@ -53,7 +47,7 @@ def test_tgis_routes_say_it_in_details_too(path: str, strict: bool | None) -> No
 def test_openais_routes_say_it_in_a_header(stream: bool) -> None:
     format = {"type": "json_schema", "json_schema": NAMED}
     body = {"prompt": ["x", "y"], "max_tokens": 3, "response_format": format, "stream": stream}
-    assert json.loads(post("/v1/completions", body).headers["x-grammar-warnings"]) == [WARNING]
+    assert json.loads(ask("/v1/completions", body).headers["x-grammar-warnings"]) == [WARNING]
 
 
 def test_a_header_is_not_too_long_for_proxies() -> None:

@@ -6,10 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
-from scripted_router import eventually, serve
-
-from inlay_grammars.spec import GrammarSpec
-from inlay_grammars.verdict import Verdict
+from scripted_router import AcceptingGrammars, eventually, serve
 
 
 def get(
@@ -183,19 +180,11 @@ def test_models_have_openai_shape() -> None:
     assert (missing.status_code, missing.json()["error_type"]) == (404, "not_found")
 
 
-class Accepting:
-    """Accepts every grammar."""
-
-    async def check(self, spec: GrammarSpec) -> Verdict:
-        """See CompilePool."""
-        return Verdict()
-
-
 def test_metrics_show_what_grammars_cost() -> None:
     parameters = {"grammar": {"type": "regex", "value": "a"}, "max_new_tokens": 1}
 
     async def scenario() -> str:
-        async with serve(grammars=Accepting()) as edge, edge.client as client:
+        async with serve(grammars=AcceptingGrammars()) as edge, edge.client as client:
             await client.post("/generate", json={"inputs": "x", "parameters": parameters})
             return (await client.get("/metrics")).text
 

@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from scripted_router import serve
-from test_chat_routes import Grammars
+from scripted_router import AcceptingGrammars, serve
 from test_router_prompt import data_uri
 
 from inlay_proto import generate_pb2 as pb
@@ -150,7 +149,10 @@ def test_the_stages_of_images_and_grammars_are_spans() -> None:
 
     async def scenario() -> Collector:
         async with collecting() as collector:
-            options: dict[str, Any] = {"otlp_endpoint": collector.url, "grammars": Grammars()}
+            options: dict[str, Any] = {
+                "otlp_endpoint": collector.url,
+                "grammars": AcceptingGrammars(),
+            }
             async with serve(spell("a"), **options) as edge, edge.client as client:
                 assert (await client.post("/generate", json=body)).status_code == 200
         return collector
