@@ -5,8 +5,8 @@ import json
 from typing import Any
 
 import pytest
+from scripted_chats import facts
 from scripted_router import serve
-from test_chat_routes import facts
 
 HI = {"role": "user", "content": "hi"}
 DEEP: Any = 1

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save
+from scripted_chats import facts
 from scripted_router import serve
-from test_chat_routes import facts
 
 from inlay_proto import generate_pb2 as pb
 from inlay_router.errors import ValidationError
