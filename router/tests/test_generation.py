@@ -1,82 +1,14 @@
 """Generation over a scripted link, from request to Finish."""
 
 import asyncio
-import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from typing import TypeVar
 
-import pytest
+from scripted_generation import a_request, finish_of, generate, read, started, tokens_of, within
+from scripted_router import eventually
 
-from inlay_proto import generate_pb2 as pb
 from inlay_router.batching.batch_limits import BatchLimits
-from inlay_router.batching.generation import Generation
-from inlay_router.errors import (
-    GenerationFailed,
-    IncompleteGeneration,
-    Overloaded,
-    ValidationError,
-)
 from inlay_router.links.scripted import ScriptedLink
-from inlay_router.links.scripted_shard import RowFault, ScriptedShard, scripted_facts, spell
-from inlay_router.request import Finish, FinishReason, GenerationRequest, Prompt, Token
-
-T = TypeVar("T")
-
-
-def a_request(**changes: object) -> GenerationRequest:
-    fields: dict[str, object] = {"prompt": Prompt(token_ids=(1, 2, 3)), "max_new_tokens": 40}
-    return GenerationRequest(**(fields | changes))  # type: ignore[arg-type]
-
-
-async def read(generation: Generation, request: GenerationRequest) -> list[Token | Finish]:
-    async with generation.stream(request) as stream:
-        return [item async for item in stream]
-
-
-@asynccontextmanager
-async def started(
-    link: ScriptedLink, limits: BatchLimits | None = None
-) -> AsyncIterator[Generation]:
-    clock = itertools.count()
-    generation = Generation(link, limits, clock=lambda: float(next(clock)), retry_seconds=0)
-    await generation.start()
-    try:
-        yield generation
-    finally:
-        await generation.stop()
-
-
-def generate(
-    request: GenerationRequest, shard: ScriptedShard | None = None
-) -> list[Token | Finish]:
-    async def main() -> list[Token | Finish]:
-        async with started(ScriptedLink(shard)) as generation:
-            return await read(generation, request)
-
-    return asyncio.run(main())
-
-
-def finish_of(items: list[Token | Finish]) -> Finish:
-    assert isinstance(items[-1], Finish)
-    return items[-1]
-
-
-def tokens_of(items: list[Token | Finish]) -> list[Token]:
-    return [item for item in items if isinstance(item, Token)]
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    """Let the loop turn until the condition holds."""
-    for _ in range(1000):
-        if holds():
-            return
-        await asyncio.sleep(0)
-    raise AssertionError("the condition never held")
-
-
-async def within(awaitable: Awaitable[T]) -> T:
-    return await asyncio.wait_for(awaitable, timeout=20)
+from inlay_router.links.scripted_shard import ScriptedShard, spell
+from inlay_router.request import Finish, FinishReason, Prompt
 
 
 def test_an_answer_comes_token_by_token_and_ends_with_its_text() -> None:
@@ -106,19 +38,6 @@ def test_an_answer_is_cut_right_behind_a_stop_sequence() -> None:
     assert (finish.reason, finish.generated_text) == (FinishReason.STOP_SEQUENCE, "Hello, w")
     assert "".join(token.text for token in tokens_of(items)) == "Hello, w"
     assert finish.num_generated_tokens == 8
-
-
-def test_behind_a_stop_sequence_nothing_runs_on() -> None:
-    async def main() -> None:
-        link = ScriptedLink(ScriptedShard(lambda token_ids, num_prompt_tokens: 65))
-        async with started(link) as generation:
-            request = a_request(max_new_tokens=500, stop=(generation.tokenizer.text(65) * 4,))
-            async with generation.stream(request) as stream:
-                await until(lambda: stream.is_over)
-                assert generation.stats.num_blocks_used == 0
-                assert len(link.steps) < 10
-
-    asyncio.run(within(main()))
 
 
 def test_top_tokens_and_prompt_logprobs_arrive() -> None:
@@ -166,137 +85,14 @@ def test_the_clock_runs_from_submission_to_first_step_to_end() -> None:
     assert finish.inference_seconds == 1.0
 
 
-def test_a_client_that_goes_away_costs_nothing() -> None:
-    async def main() -> None:
-        link = ScriptedLink()
-        async with started(link) as generation:
-            await link.pause()
-            reader = asyncio.create_task(read(generation, a_request()))
-            await until(lambda: generation.stats.num_blocks_used == 1)
-            (sequence_id,) = link.steps[0].rows.sequence_ids
-            reader.cancel()
-            await asyncio.gather(reader, return_exceptions=True)
-            assert generation.stats.num_blocks_used == 0
-            assert generation.stats.num_running == 0
-            await link.resume()
-            await read(generation, a_request(max_new_tokens=1))
-            (step,) = (step for step in link.steps if step.joining[:1] and step.step_id > 1)
-            assert sequence_id in step.leaving_ids
-            assert link.shard.held_ids == []
-
-    asyncio.run(within(main()))
-
-
-def test_a_client_that_goes_away_while_waiting_leaves_the_queue() -> None:
-    async def main() -> None:
-        link = ScriptedLink()
-        async with started(link, BatchLimits(max_batch_size=1)) as generation:
-            await link.pause()
-            async with generation.stream(a_request()):
-                async with generation.stream(a_request()):
-                    await until(lambda: bool(link.steps))
-                    assert generation.stats.num_waiting == 1
-                assert generation.stats.num_waiting == 0
-
-    asyncio.run(within(main()))
-
-
 def test_a_reader_that_does_not_read_blocks_nobody() -> None:
     async def main() -> None:
         async with started(ScriptedLink()) as generation:
             async with generation.stream(a_request()) as unread:
                 text = finish_of(await read(generation, a_request())).generated_text
-                await until(lambda: generation.stats.num_running == 0)
+                await eventually(lambda: generation.stats.num_running == 0)
                 late = [item async for item in unread]
             assert finish_of(late).generated_text == text == "Hello, world"
-
-    asyncio.run(within(main()))
-
-
-def test_a_full_queue_is_overloaded() -> None:
-    async def main() -> None:
-        link = ScriptedLink()
-        limits = BatchLimits(max_batch_size=1, max_waiting=1)
-        async with started(link, limits) as generation:
-            await link.pause()
-            async with generation.stream(a_request()):
-                await until(lambda: bool(link.steps))
-                async with generation.stream(a_request()):
-                    with pytest.raises(Overloaded):
-                        await read(generation, a_request())
-
-    asyncio.run(within(main()))
-
-
-def test_a_sequence_that_can_never_fit_is_refused_with_the_limit() -> None:
-    shard = ScriptedShard(facts=scripted_facts(num_blocks=2, block_size=4))
-    assert finish_of(generate(a_request(max_new_tokens=6), shard)).num_generated_tokens == 6
-    with pytest.raises(ValidationError, match="must be <= 9. Given: 3 `inputs` tokens and 7 `max"):
-        generate(a_request(max_new_tokens=7), shard)
-
-
-@pytest.mark.parametrize(
-    ("kind", "error"),
-    [
-        (pb.RowFailure.KIND_INTERNAL, GenerationFailed),
-        (pb.RowFailure.KIND_INVALID, ValidationError),
-    ],
-)
-def test_a_failing_row_ends_its_stream_and_no_other(
-    kind: pb.RowFailure.Kind, error: type[Exception]
-) -> None:
-    def choose(token_ids: list[int], num_prompt_tokens: int) -> int:
-        if token_ids[0] == 13 and len(token_ids) == num_prompt_tokens + 2:
-            raise RowFault(kind, "because")
-        return hello(token_ids, num_prompt_tokens)
-
-    async def main() -> None:
-        async with started(ScriptedLink(ScriptedShard(choose))) as generation:
-            poisoned = a_request(prompt=Prompt(token_ids=(13,)))
-            bad, good = await asyncio.gather(
-                read(generation, poisoned), read(generation, a_request()), return_exceptions=True
-            )
-            assert isinstance(bad, error)
-            assert "because" in str(bad)
-            assert isinstance(good, list)
-            assert finish_of(good).generated_text == "Hello, world"
-
-    hello = spell("Hello, world")
-    asyncio.run(within(main()))
-
-
-def test_tokens_before_a_failure_are_read_before_it() -> None:
-    def choose(token_ids: list[int], num_prompt_tokens: int) -> int:
-        if len(token_ids) == num_prompt_tokens + 2:
-            raise RowFault(pb.RowFailure.KIND_INTERNAL, "because")
-        return 65
-
-    async def main() -> list[Token | Finish]:
-        seen: list[Token | Finish] = []
-        async with started(ScriptedLink(ScriptedShard(choose))) as generation:
-            with pytest.raises(GenerationFailed):
-                async with generation.stream(a_request()) as stream:
-                    async for item in stream:
-                        seen.append(item)
-        return seen
-
-    assert len(asyncio.run(within(main()))) == 2
-
-
-def test_stopping_ends_every_stream() -> None:
-    async def main() -> None:
-        link = ScriptedLink()
-        generation = Generation(link)
-        await generation.start()
-        await link.pause()
-        reader = asyncio.create_task(read(generation, a_request()))
-        await until(lambda: bool(link.steps))
-        await generation.stop()
-        with pytest.raises(IncompleteGeneration):
-            await reader
-        with pytest.raises(IncompleteGeneration):
-            await read(generation, a_request())
-        assert not generation.is_ready
 
     asyncio.run(within(main()))
 
@@ -307,24 +103,10 @@ def test_two_steps_are_in_flight_before_a_result_is_back() -> None:
         async with started(link) as generation:
             await link.pause()
             async with generation.stream(a_request()):
-                await until(lambda: len(link.steps) == 2)
+                await eventually(lambda: len(link.steps) == 2)
                 for _ in range(20):
                     await asyncio.sleep(0)
                 assert len(link.steps) == 2
-
-    asyncio.run(within(main()))
-
-
-def test_a_router_fault_ends_the_streams_and_not_the_router() -> None:
-    async def main() -> None:
-        link = ScriptedLink()
-        async with started(link) as generation:
-            link.shard.choose = lambda token_ids, num_prompt_tokens: 1 // 0
-            with pytest.raises(IncompleteGeneration):
-                await read(generation, a_request())
-            link.shard.choose = spell("again")
-            assert finish_of(await read(generation, a_request())).generated_text == "again"
-            assert generation.stats.num_blocks_used == 0
 
     asyncio.run(within(main()))
 
@@ -336,7 +118,7 @@ def test_what_has_come_can_be_taken_at_once() -> None:
             generation.stream(a_request()) as stream,
         ):
             first = await anext(stream)
-            await until(lambda: stream.is_over)
+            await eventually(lambda: stream.is_over)
             rest = await stream.read()
             assert [token.text for token in tokens_of([first, *rest])][:3] == ["H", "e", "l"]
             assert finish_of(rest).generated_text == "Hello, world"
@@ -365,7 +147,7 @@ def test_after_a_restart_nothing_is_cached() -> None:
             request = a_request(prompt=Prompt(token_ids=tuple(range(50))))
             await read(generation, request)
             await link.restart()
-            await until(lambda: link.num_connects == 2)
+            await eventually(lambda: link.num_connects == 2)
             assert finish_of(await read(generation, request)).num_cached_tokens == 0
 
     asyncio.run(within(main()))
