@@ -4,13 +4,11 @@ import asyncio
 from typing import Any
 
 import pytest
+from batcher_steps import a_batcher, a_sequence, send
 
 from inlay_proto import generate_pb2 as pb
-from inlay_router.batching.batch_limits import BatchLimits
 from inlay_router.batching.batcher import Batcher
-from inlay_router.batching.blocks import BlockPool
 from inlay_router.batching.generation import Generation
-from inlay_router.batching.replica import Replica
 from inlay_router.batching.sequence import Sequence
 from inlay_router.links.scripted import ScriptedLink
 from inlay_router.links.scripted_shard import ScriptedShard, spell
@@ -20,21 +18,9 @@ from inlay_router.text.tokenizer import Tokenizer
 GRAMMAR = pb.Grammar(kind=pb.Grammar.KIND_REGEX, value="not looked at")
 
 
-def a_batcher(*, num_blocks: int = 20, block_size: int = 8, **limits: Any) -> Batcher:
-    pool = BlockPool(num_blocks=num_blocks, block_size=block_size)
-    return Batcher(BatchLimits(**limits), Replica(pool=pool))
-
-
-def a_sequence(num_prompt_tokens: int = 3, max_new_tokens: int = 40, **others: Any) -> Sequence:
-    prompt = Prompt(token_ids=tuple(range(num_prompt_tokens)))
-    request: dict[str, Any] = {"grammar": GRAMMAR} | others
-    return Sequence.of(GenerationRequest(prompt=prompt, max_new_tokens=max_new_tokens, **request))
-
-
-def send(batcher: Batcher) -> pb.Step:
-    step = batcher.next_step()
-    assert step is not None, repr(batcher)
-    return step
+def a_forced(**fields: Any) -> Sequence:
+    """One with a grammar."""
+    return a_sequence(**{"max_new_tokens": 40, "grammar": GRAMMAR} | fields)
 
 
 def settle(batcher: Batcher, step: pb.Step, *token_ids: int, num_forced: int = 0) -> None:
@@ -64,14 +50,14 @@ def settle(batcher: Batcher, step: pb.Step, *token_ids: int, num_forced: int = 0
 def test_who_is_asked_to_force(
     fields: dict[str, Any], limits: dict[str, Any], expected: pb.Forcing | None
 ) -> None:
-    batcher = a_batcher(**limits)
-    batcher.add(a_sequence(**fields))
+    batcher = a_batcher(block_size=8, **limits)
+    batcher.add(a_forced(**fields))
     (joining,) = send(batcher).joining
     assert (joining.forcing if joining.HasField("forcing") else None) == expected
 
 
 def test_a_longer_row_moves_what_is_computed_and_what_is_scheduled() -> None:
-    batcher, sequence = a_batcher(), a_sequence()
+    batcher, sequence = a_batcher(block_size=8), a_forced()
     batcher.add(sequence)
     first, second = send(batcher), send(batcher)
     settle(batcher, first, 50)
@@ -90,7 +76,7 @@ def test_a_longer_row_moves_what_is_computed_and_what_is_scheduled() -> None:
 
 def test_a_block_can_be_found_once_the_longer_row_filled_it() -> None:
     """And is found by the tokens that this row brought."""
-    batcher, sequence = a_batcher(block_size=4), a_sequence()
+    batcher, sequence = a_batcher(block_size=4), a_forced()
     batcher.add(sequence)
     steps = [send(batcher), send(batcher)]
     settle(batcher, steps[0], 50)
@@ -98,7 +84,7 @@ def test_a_block_can_be_found_once_the_longer_row_filled_it() -> None:
     settle(batcher, steps[1], 51, 52, 53, 54, 55, num_forced=4)
     assert sequence.num_computed == 8
     assert sequence.num_published == 2
-    follower = a_sequence()
+    follower = a_forced()
     follower.token_ids.extend([50, 51, 52, 53, 54, 55])
     batcher.add(follower)
     joining = send(batcher).joining
@@ -106,8 +92,8 @@ def test_a_block_can_be_found_once_the_longer_row_filled_it() -> None:
 
 
 def test_blocks_are_given_ahead_while_there_are_some_to_spare() -> None:
-    batcher, plain = a_batcher(num_blocks=4), a_batcher(num_blocks=4)
-    sequence, other = a_sequence(max_new_tokens=20), a_sequence(max_new_tokens=20, grammar=None)
+    batcher, plain = a_batcher(num_blocks=4, block_size=8), a_batcher(num_blocks=4, block_size=8)
+    sequence, other = a_forced(max_new_tokens=20), a_forced(max_new_tokens=20, grammar=None)
     batcher.add(sequence)
     plain.add(other)
     for each in (batcher, plain):
@@ -119,7 +105,7 @@ def test_blocks_are_given_ahead_while_there_are_some_to_spare() -> None:
 
 def test_the_last_blocks_are_not_given_ahead() -> None:
     """A sequence that runs finds one to go on in."""
-    batcher, sequence = a_batcher(num_blocks=2), a_sequence(max_new_tokens=12)
+    batcher, sequence = a_batcher(num_blocks=2, block_size=8), a_forced(max_new_tokens=12)
     batcher.add(sequence)
     send(batcher)
     send(batcher)
@@ -127,7 +113,7 @@ def test_the_last_blocks_are_not_given_ahead() -> None:
 
 
 def test_no_block_is_given_that_the_answer_can_never_fill() -> None:
-    batcher, sequence = a_batcher(), a_sequence(max_new_tokens=6)
+    batcher, sequence = a_batcher(block_size=8), a_forced(max_new_tokens=6)
     batcher.add(sequence)
     send(batcher)
     send(batcher)
