@@ -1,6 +1,6 @@
 """One step: what a shard does with the rows that the router names."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -69,6 +69,8 @@ class Engine:
 
         self.encoder_watch = Stopwatch()
         """Of the thread that embeds images, beside the steps; set before the first one."""
+        self.on_row_failure: Callable[[Exception], None] = _pass_over
+        """Told with what the model failed for one row; set likewise."""
 
     def __repr__(self) -> str:
         return f"Engine({self._roster}, {self._pool})"
@@ -119,15 +121,17 @@ class Engine:
             if self._ranks.num_ranks > 1 or is_lost(self._network.device):
                 raise
             if len(rows) == 1:
+                self.on_row_failure(error)
                 reason = f"the model failed: {type(error).__name__}: {error}"
                 self._fail(rows[0], RowFailed(pb.RowFailure.KIND_INTERNAL, reason), outcome)
                 return [], Logits(_NO_ROWS, _NO_ROWS)
         middle = len(rows) // 2
-        halves = [self._compute(half, outcome) for half in (rows[:middle], rows[middle:])]
-        computed = [row for half, _ in halves for row in half]
-        parts = [logits for _, logits in halves]
-        chosen, forced = (part.chosen for part in parts), (part.forced for part in parts)
-        return computed, Logits(_joined(chosen), _joined(forced))
+        first, logits = self._compute(rows[:middle], outcome)
+        chosen, forced = logits.chosen.clone(), logits.forced.clone()  # good until the next call
+        second, logits = self._compute(rows[middle:], outcome)
+        return first + second, Logits(
+            _joined([chosen, logits.chosen]), _joined([forced, logits.forced])
+        )
 
     def _forward(self, rows: list[Row], outcome: Outcome) -> Logits:
         """Of the rows that choose; prompt log-probabilities go into the outcome."""
@@ -221,6 +225,10 @@ class Engine:
             sequence.num_forced = len(verdict.forced_ids)
             if verdict.fate is not Fate.GOES_ON:
                 self._roster.forget(sequence.sequence_id)
+
+
+def _pass_over(error: Exception) -> None:
+    """Where nobody wants to know."""
 
 
 def _joined(parts: Iterable[Tensor]) -> Tensor:

@@ -1,6 +1,7 @@
 """A shard without its door: the model on the thread of its steps, and the desk for its images."""
 
 import os
+import traceback
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from inlay_shard.features import FeatureCache, default_cache_bytes
 from inlay_shard.image_process import ProcessDied, ProcessHung
 from inlay_shard.image_workers import ImageWorkers
 from inlay_shard.images import ImageDesk
+from inlay_shard.lines import say
 from inlay_shard.model import Report
 from inlay_shard.network import Network
 from inlay_shard.plugins import find_adapter
@@ -80,8 +82,13 @@ class Shard:
         eyes = self._open_eyes(ready.network) if ready.facts.takes_images else None
         if eyes is not None:
             ready.engine.encoder_watch = eyes.encoder.watch
+        ready.engine.on_row_failure = self._say_failure
         self._listener.on_ready(Served(ready.facts, eyes))
         return ready.engine
+
+    def _say_failure(self, failure: Exception) -> None:
+        """To the operator; the client is told in a sentence."""
+        say(self._config, "".join(traceback.format_exception(failure)), level="ERROR")
 
     def _open_eyes(self, network: Network) -> Eyes:
         check_replicated(network)

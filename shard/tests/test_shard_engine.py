@@ -179,6 +179,8 @@ def test_row_that_breaks_the_model_is_found(
     driver: Driver, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The model fails whenever one token is in its batch; four neighbours go on."""
+    told: list[Exception] = []
+    monkeypatch.setattr(driver.shard.ready.engine, "on_row_failure", told.append)  # type: ignore[attr-defined]
     network = driver.shard.ready.network  # type: ignore[attr-defined]
     intact = network.rated
 
@@ -196,6 +198,7 @@ def test_row_that_breaks_the_model_is_found(
     assert failing.failure is not None
     assert failing.failure.kind == pb.RowFailure.KIND_INTERNAL
     assert "out of luck" in failing.failure.message
+    assert list(map(str, told)) == ["out of luck"]
     reference = Reference(folder)
     assert [one.output_ids for one in neighbours] == [reference.generate(p, 3) for p in prompts]
 

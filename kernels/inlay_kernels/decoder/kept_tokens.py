@@ -20,6 +20,8 @@ def tokens_from_kept(batch: Batch, kept: Array) -> Array:
 
 def batch_of(batch: Batch, tokens: Array) -> Batch:
     """The batch of some tokens alone, which are the last ones of their rows, or none of a row."""
+    if len(tokens) == batch.row_starts[-1]:
+        return batch
     stops = batch.stops[tokens] if len(batch.stops) > 0 else batch.stops
     starts = np.searchsorted(tokens, batch.row_starts).astype(batch.row_starts.dtype)
     return batch._replace(row_starts=starts, stops=stops)
