@@ -33,7 +33,7 @@ def compile_products(module: ModuleType) -> Loop:
     multiply: Any = module.multiply
 
     def loop(num_rows: int, weights: Any, size: int, x: Any, stride: int, sums: Any) -> None:
-        multiply(num_rows, weights, 0, size, x, 0, stride, sums)
+        multiply(num_rows, weights, 0, size, x, 0, stride, sums, 0)
 
     compiled: Loop = numba.njit(loop)
     return compiled

@@ -17,8 +17,9 @@ LANES: Final = 16
 """Numbers of a vector."""
 PANEL: Final = 2 * LANES
 """Outputs that are computed together."""
-_AHEAD: Final = 2048
-"""Bytes by which weights are asked for in advance where the processor does not by itself."""
+_INNERMOST: Final = 3
+_SECOND: Final = 2
+"""LLVM's numbers of caches."""
 
 
 class BFloat16(ir.types._BaseFloatType):  # type: ignore[misc]
@@ -53,12 +54,6 @@ class Form:
     add: Callable[[Any, Any, Any, Any], Any]
     """From a builder, sums, inputs and weights: the new sums."""
 
-    def weights(self, builder: Any, pointer: Any, *, is_asking: bool) -> Any:
-        """The weights of one step for LANES outputs, after asking for later ones."""
-        if is_asking:
-            _ask(builder, pointer)
-        return self.read_weights(builder, pointer)
-
 
 def form_of(weights: Any, x: Any) -> Form:
     """The form of weights and inputs of these types, as `products.multiply` has them."""
@@ -86,12 +81,17 @@ def load(builder: Any, pointer: Any, kind: Any, alignment: int) -> Any:
     return loaded
 
 
-def _ask(builder: Any, pointer: Any) -> None:
-    """Ask for the bytes _AHEAD of a pointer."""
-    ahead = builder.gep(builder.bitcast(pointer, _INT8.as_pointer()), [_INT64(_AHEAD)])
-    kind = ir.FunctionType(ir.VoidType(), [ahead.type, _INT32, _INT32, _INT32])
+def ask(builder: Any, pointer: Any, ahead: int, *, is_soon: bool) -> None:
+    """Ask for the line so many bytes ahead of a pointer: into the innermost cache, or the second.
+
+    LLVM does not unroll a loop that asks, since the call counts as one that threads make together
+    ("convergent"): with the sums of two steps it would run out of registers.
+    """
+    place = builder.gep(builder.bitcast(pointer, _INT8.as_pointer()), [_INT64(ahead)])
+    kind = ir.FunctionType(ir.VoidType(), [place.type, _INT32, _INT32, _INT32])
     prefetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-    builder.call(prefetch, [ahead, _INT32(0), _INT32(3), _INT32(1)])
+    cache = _INT32(_INNERMOST if is_soon else _SECOND)
+    builder.call(prefetch, [place, _INT32(0), cache, _INT32(1)], attrs=("convergent",))
 
 
 def store_elements(builder: Any, numbers: Any, pointer: Any) -> None:

@@ -19,7 +19,7 @@ from inlay_kernels.decoder.packing import (
     quantise,
 )
 from inlay_kernels.decoder.products import MAX_ROWS, multiply
-from inlay_kernels.decoder.projections import tile_size
+from inlay_kernels.decoder.projections import asked_half, tile_size
 from inlay_kernels.processor import HAS_BFLOAT16_PRODUCTS
 
 _GAP = 32
@@ -90,10 +90,12 @@ def multiply_all(  # type: ignore[no-untyped-def]
     task = claim(state, num_threads, thread, phase, num_tasks)
     while task >= 0:
         num_lanes = min(PANEL, output.shape[1] - task * PANEL)
+        place = task * PANEL * size
         first = 0
         while first < len(output):
             count = tile_size(len(output), first)
-            multiply(count, head.packed, task * PANEL * size, size, x, first * stride, stride, sums)
+            asked = asked_half(place, size, 0, first, len(output))
+            multiply(count, head.packed, place, size, x, first * stride, stride, sums, asked)
             for row in range(count):
                 for lane in range(num_lanes):
                     column = task * PANEL + lane

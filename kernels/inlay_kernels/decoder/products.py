@@ -12,48 +12,52 @@ from typing import Any, Final
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 
-from inlay_kernels.decoder.forms import FLOATS, LANES, PANEL, Form, form_of, load, zeros
+from inlay_kernels.decoder.forms import FLOATS, LANES, PANEL, Form, ask, form_of, load, zeros
 from inlay_kernels.decoder.instructions import call_apart, element_pointer, instruction, repeat
 
 MAX_ROWS: Final = 12
 """Rows that are computed together: 24 sums, which leaves 8 of 32 registers for the factors."""
-_FEW_ROWS: Final = 8
+_FEW_ROWS: Final = 4
 """Up to so many rows the processor looks far enough ahead in the weights by itself."""
+_AHEAD: Final = 2048
+"""Bytes by which weights are asked for in advance for more."""
 _INT64 = ir.IntType(64)
 
 
 @instruction
 def multiply(  # type: ignore[no-untyped-def]
-    typing_context, num_rows, weights, start, size, x, x_start, x_stride, sums
+    typing_context, num_rows, weights, start, size, x, x_start, x_stride, sums, asked
 ):
     """Fill sums[row * PANEL + output] for num_rows rows in [1, MAX_ROWS] and one panel.
 
     weights: flat; the panel is at [start, start + size * PANEL), laid out by `packing`. x: flat;
     row r is at x_start + r * x_stride, `size` numbers long. Types of (weights, x): float32 and
     float32; bfloat16 bits or int8 and float32; bfloat16 bits or int8 and bfloat16 bits, for
-    processors with such products.
+    processors with such products. asked: the place of half a panel that is asked for meanwhile;
+    `start` for none.
     """
     int64 = types.int64
     form = form_of(weights.dtype, x.dtype)
-    signature = types.void(int64, weights, int64, int64, x, int64, int64, sums)
+    signature = types.void(int64, weights, int64, int64, x, int64, int64, sums, int64)
 
     def loops(builder: Any, *arguments: Any) -> None:
-        num_rows, panel, size, x, stride, target = arguments
+        num_rows, panel, size, x, stride, target, asked = arguments
         steps = builder.udiv(size, _INT64(form.inputs))
 
         def product(count: int) -> None:
             rows = _rows(builder, x, stride, count)
             begun = [zeros()] * 2 * count
-            _keep(builder, _summed(builder, form, panel, rows, steps, begun), target)
+            _keep(builder, _summed(builder, form, panel, rows, steps, begun, asked), target)
 
         _for_each_count(builder, num_rows, product)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        num_rows, weights, start, size, x, x_start, x_stride, sums = arguments
+        num_rows, weights, start, size, x, x_start, x_stride, sums, asked = arguments
         panel = element_pointer(context, builder, signature.args[1], weights, start)
         first = element_pointer(context, builder, signature.args[4], x, x_start)
         target = element_pointer(context, builder, signature.args[7], sums, _INT64(0))
-        passed = (num_rows, panel, size, first, x_stride, target)
+        later = element_pointer(context, builder, signature.args[1], weights, asked)
+        passed = (num_rows, panel, size, first, x_stride, target, later)
         call_apart(builder, f"multiply.{form.name}", passed, loops)
         return context.get_dummy_value()
 
@@ -168,20 +172,24 @@ def _summed(
     rows: Sequence[Any],
     steps: Any,
     begun: Sequence[Any],
+    asked: Any = None,
 ) -> list[Any]:
     """What is begun, with the products of all steps, of which each reads `form.inputs` inputs of
-    every row; two vectors a row."""
+    every row; two vectors a row. asked: a pointer to half a panel that is asked for."""
 
     def add(step: Any, sums: Sequence[Any]) -> list[Any]:
         place = builder.mul(step, _INT64(form.inputs * PANEL))
-        factors = [
-            form.weights(
-                builder,
-                builder.gep(panel, [builder.add(place, _INT64(offset))]),
-                is_asking=len(rows) > _FEW_ROWS,
-            )
+        halves = [
+            builder.gep(panel, [builder.add(place, _INT64(offset))])
             for offset in (0, form.inputs * LANES)
         ]
+        if len(rows) > _FEW_ROWS:
+            for half in halves:
+                ask(builder, half, _AHEAD, is_soon=True)
+            if asked is not None:
+                place = builder.mul(step, _INT64(form.inputs * LANES))
+                ask(builder, builder.gep(asked, [place]), 0, is_soon=False)
+        factors = [form.read_weights(builder, half) for half in halves]
         made = []
         for number, row in enumerate(rows):  # one after the other, or registers run out
             inputs = form.inputs_of(builder, row, step)

@@ -49,6 +49,19 @@ def token_block(num_tokens, num_blocks, block):  # type: ignore[no-untyped-def]
 
 
 @compiled()
+def asked_half(place, size, begin, first, stop):  # type: ignore[no-untyped-def]
+    """What to ask for while the tile from row `first` on of rows [begin, stop) is multiplied by the
+    panel at `place`, of `size` inputs: halves of the panel behind it, in the first two tiles. So
+    memory is read all the time, and not for the first tile alone. A single tile asks for nothing.
+    """
+    second = begin + tile_size(stop, begin)
+    half = size * LANES
+    if second == stop or first > second:
+        return place
+    return place + (2 if first == begin else 3) * half
+
+
+@compiled()
 def inverse_norms(squares, first, stop, size, epsilon, inverse):  # type: ignore[no-untyped-def]
     """inverse[t] = 1 / sqrt(mean square of the hidden states of token t + epsilon), for tokens t in
     [first, stop)."""
@@ -76,14 +89,16 @@ def query_key_value(  # type: ignore[no-untyped-def]
     task = claim(state, num_threads, thread, phase, num_tasks)
     while task >= 0:
         block, panel = block_and_panel(task, num_panels)
-        first, stop = token_block(num_tokens, num_blocks, block)
+        begin, stop = token_block(num_tokens, num_blocks, block)
         if block != normed:
-            inverse_norms(buffers.squares, first, stop, shape.hidden_size, shape.epsilon, inverse)
+            inverse_norms(buffers.squares, begin, stop, shape.hidden_size, shape.epsilon, inverse)
             normed = block
+        first = begin
+        place = start + panel * PANEL * size
         while first < stop:
             count = tile_size(stop, first)
-            place = start + panel * PANEL * size
-            multiply(count, weights.packed, place, size, x, first * stride, stride, sums)
+            asked = asked_half(place, size, begin, first, stop)
+            multiply(count, weights.packed, place, size, x, first * stride, stride, sums, asked)
             for row in range(count):
                 for lane in range(PANEL):
                     column = panel * PANEL + lane
@@ -116,11 +131,13 @@ def add_to_hidden(  # type: ignore[no-untyped-def]
     task = claim(state, num_threads, thread, phase, num_tasks)
     while task >= 0:
         block, panel = block_and_panel(task, num_panels)
-        first, stop = token_block(num_tokens, num_blocks, block)
+        begin, stop = token_block(num_tokens, num_blocks, block)
+        first = begin
+        place = start + panel * PANEL * size
         while first < stop:
             count = tile_size(stop, first)
-            place = start + panel * PANEL * size
-            multiply(count, weights.packed, place, size, x, first * stride, stride, sums)
+            asked = asked_half(place, size, begin, first, stop)
+            multiply(count, weights.packed, place, size, x, first * stride, stride, sums, asked)
             for row in range(count):
                 square = np.float32(0)
                 for lane in range(PANEL):
@@ -155,14 +172,16 @@ def gate_up(  # type: ignore[no-untyped-def]
     task = claim(state, num_threads, thread, phase, num_tasks)
     while task >= 0:
         block, panel = block_and_panel(task, num_panels)
-        first, stop = token_block(num_tokens, num_blocks, block)
+        begin, stop = token_block(num_tokens, num_blocks, block)
         if block != normed:
-            inverse_norms(buffers.squares, first, stop, shape.hidden_size, shape.epsilon, inverse)
+            inverse_norms(buffers.squares, begin, stop, shape.hidden_size, shape.epsilon, inverse)
             normed = block
+        first = begin
+        place = start + panel * PANEL * size
         while first < stop:
             count = tile_size(stop, first)
-            place = start + panel * PANEL * size
-            multiply(count, weights.packed, place, size, x, first * stride, stride, sums)
+            asked = asked_half(place, size, begin, first, stop)
+            multiply(count, weights.packed, place, size, x, first * stride, stride, sums, asked)
             for row in range(count):
                 factor = inverse[first + row]
                 for lane in range(LANES):
