@@ -20,7 +20,8 @@ GRAMMAR = pb.Grammar(kind=pb.Grammar.KIND_REGEX, value="not looked at")
 
 def a_forced(**fields: Any) -> Sequence:
     """One with a grammar."""
-    return a_sequence(**{"max_new_tokens": 40, "grammar": GRAMMAR} | fields)
+    asked: dict[str, Any] = {"max_new_tokens": 40, "grammar": GRAMMAR}
+    return a_sequence(**asked | fields)
 
 
 def settle(batcher: Batcher, step: pb.Step, *token_ids: int, num_forced: int = 0) -> None:
