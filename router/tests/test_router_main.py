@@ -5,58 +5,43 @@ import signal
 import socket
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import grpc.aio
 import httpx
 import pytest
+from listening_shard import Context, ListeningShard, listening
 
 from inlay_proto import generate_pb2 as pb
-from inlay_proto.generate_pb2_grpc import ShardServicer, add_ShardServicer_to_server
 from inlay_router.links.scripted_shard import ScriptedShard, spell
 
 
-class Servicer(ShardServicer):
-    """A ScriptedShard behind gRPC, whose steps wait while `goes_on` is not set."""
+class PausingShard(ListeningShard):
+    """Waits with the next step while `goes_on` is not set."""
 
     def __init__(self) -> None:
-        self.shard = ScriptedShard(spell("a" * 50))
+        super().__init__(ScriptedShard(spell("a" * 50)))
         self.goes_on = asyncio.Event()
         self.goes_on.set()
 
-    async def Health(self, request: pb.HealthRequest, context: object) -> pb.HealthReply:
-        return pb.HealthReply(is_ready=True, status="ready")
-
-    async def Describe(self, request: pb.DescribeRequest, context: object) -> pb.ModelFacts:
-        return self.shard.facts
-
-    async def Run(
-        self,
-        steps: AsyncIterator[pb.Step],
-        context: "grpc.aio.ServicerContext[object, object]",
-    ) -> AsyncIterator[pb.StepResult]:
+    async def results(
+        self, steps: AsyncIterator[pb.Step], context: Context
+    ) -> AsyncGenerator[pb.StepResult, None]:
+        """See ListeningShard."""
         await context.send_initial_metadata(())
-        self.shard.open()
         async for step in steps:
             yield self.shard.run(step)
             await self.goes_on.wait()
 
 
 @asynccontextmanager
-async def shard(folder: Path) -> AsyncIterator[tuple[Servicer, str]]:
+async def shard(folder: Path) -> AsyncIterator[tuple[PausingShard, str]]:
     """A shard, and its address."""
-    servicer, address = Servicer(), f"unix:{folder}/shard.sock"
-    server = grpc.aio.server()
-    add_ShardServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]
-    server.add_insecure_port(address)
-    await server.start()
-    try:
-        yield servicer, address
-    finally:
-        await server.stop(None)
+    pausing, address = PausingShard(), f"unix:{folder}/shard.sock"
+    async with listening(pausing, address):
+        yield pausing, address
 
 
 @asynccontextmanager
@@ -116,14 +101,14 @@ def test_a_connection_is_kept_open_for_as_long_as_was_said(tmp_path: Path) -> No
 class Streaming:
     """A router in the midst of an answer, whose shard waits before the next token."""
 
-    servicer: Servicer
+    shard: PausingShard
     process: Process
     client: httpx.AsyncClient
     lines: AsyncIterator[str]
 
     def go_on(self) -> None:
         """Let the shard answer."""
-        self.servicer.goes_on.set()
+        self.shard.goes_on.set()
 
     async def not_ready(self) -> None:
         """Return once the router has heard that it shall leave."""
@@ -140,17 +125,17 @@ class Streaming:
 async def streaming(folder: Path, *arguments: str) -> AsyncIterator[Streaming]:
     """A stream behind its first token. The router has ended with exit code 0 when this is left."""
     async with (
-        shard(folder) as (servicer, address),
+        shard(folder) as (pausing, address),
         router(address, "--port", "0", *arguments) as process,
     ):
-        servicer.goes_on.clear()
+        pausing.goes_on.clear()
         async with (
             httpx.AsyncClient(base_url=await ready(process)) as client,
             client.stream("POST", "/generate_stream", json={"inputs": "x"}) as stream,
         ):
             lines = stream.aiter_lines()
             assert '"index":1' in await anext(lines)
-            yield Streaming(servicer=servicer, process=process, client=client, lines=lines)
+            yield Streaming(shard=pausing, process=process, client=client, lines=lines)
         assert await process.wait() == 0
 
 

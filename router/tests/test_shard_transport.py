@@ -8,7 +8,8 @@ from pathlib import Path
 import grpc.aio
 import pytest
 import trustme
-from test_router_main import Servicer, ended
+from listening_shard import ListeningShard
+from test_router_main import ended
 
 from inlay_proto import generate_pb2 as pb
 from inlay_proto import watched_files
@@ -44,7 +45,7 @@ async def shard(tls: TlsFiles, reports: list[str] | None = None) -> AsyncIterato
     """A shard behind TLS; its address. What it says of its certificates is added to `reports`."""
     reports = [] if reports is None else reports
     server = grpc.aio.server()
-    add_ShardServicer_to_server(Servicer(), server)  # type: ignore[no-untyped-call]
+    add_ShardServicer_to_server(ListeningShard(), server)  # type: ignore[no-untyped-call]
     port = server.add_secure_port("127.0.0.1:0", server_credentials(tls, reports.append))
     await server.start()
     try:

@@ -4,53 +4,37 @@ import asyncio
 import os
 import stat
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import grpc
-import grpc.aio
 import pytest
+from listening_shard import Context, ListeningShard, listening
 
 from inlay_proto import generate_pb2 as pb
-from inlay_proto.generate_pb2_grpc import ShardServicer, add_ShardServicer_to_server
 from inlay_proto.step_pipe import Pipe, connect, offering, pipe_path
 from inlay_router.links.link import LinkLost, LinkRefused
 from inlay_router.links.remote import RemoteLink
-from inlay_router.links.scripted_shard import scripted_facts
 
 
-class Servicer(ShardServicer):
+class PipingShard(ListeningShard):
     """Answers each step with its number, and says by which way it came."""
 
     def __init__(self, address: str) -> None:
+        super().__init__()
         self._address = address
         self.ways: list[str] = []
         self.pipes: list[Pipe] = []
-        self.is_taken = False
 
-    async def Health(self, request: pb.HealthRequest, context: object) -> pb.HealthReply:
-        return pb.HealthReply(is_ready=True, status="ready")
-
-    async def Describe(self, request: pb.DescribeRequest, context: object) -> pb.ModelFacts:
-        return scripted_facts()
-
-    async def Run(
-        self,
-        steps: AsyncIterator[pb.Step],
-        context: "grpc.aio.ServicerContext[object, object]",
-    ) -> AsyncIterator[pb.StepResult]:
-        if self.is_taken:
-            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "another stream is open")
-        self.is_taken = True
-        try:
-            async with offering(self._address, self._take) as metadata:
-                await context.send_initial_metadata(metadata)
-                async for step in steps:
-                    self.ways.append("grpc")
-                    yield pb.StepResult(step_id=step.step_id)
-        finally:
-            self.is_taken = False
+    async def results(
+        self, steps: AsyncIterator[pb.Step], context: Context
+    ) -> AsyncGenerator[pb.StepResult, None]:
+        """See ListeningShard."""
+        async with offering(self._address, self._take) as metadata:
+            await context.send_initial_metadata(metadata)
+            async for step in steps:
+                self.ways.append("grpc")
+                yield pb.StepResult(step_id=step.step_id)
 
     def _take(self, pipe: Pipe, message: bytes) -> None:
         self.ways.append("pipe")
@@ -60,24 +44,21 @@ class Servicer(ShardServicer):
 
 
 @asynccontextmanager
-async def served(address: str, servicer: Servicer) -> AsyncIterator[RemoteLink]:
-    server = grpc.aio.server()
-    add_ShardServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]
-    server.add_insecure_port(address)
-    await server.start()
-    link = RemoteLink([address])
-    try:
-        yield link
-    finally:
-        await link.close()
-        await server.stop(None)
+async def served(address: str, shard: PipingShard) -> AsyncIterator[RemoteLink]:
+    """A link to the shard at this address."""
+    async with listening(shard, address):
+        link = RemoteLink([address])
+        try:
+            yield link
+        finally:
+            await link.close()
 
 
 def test_steps_go_through_the_pipe_and_results_come_back_in_order(tmp_path: Path) -> None:
     async def main() -> None:
         address = f"unix:{tmp_path}/0.sock"
-        servicer = Servicer(address)
-        async with served(address, servicer) as link:
+        shard = PipingShard(address)
+        async with served(address, shard) as link:
             await link.connect()
             for step_id in (1, 2, 3):
                 await link.send(pb.Step(step_id=step_id))
@@ -85,7 +66,7 @@ def test_steps_go_through_the_pipe_and_results_come_back_in_order(tmp_path: Path
             large = pb.Step(step_id=4, leaving_ids=range(1 << 40, (1 << 40) + 1_000_000))
             await link.send(large)
             assert (await link.receive()).step_id == 4
-        assert servicer.ways == ["pipe"] * 4
+        assert shard.ways == ["pipe"] * 4
 
     asyncio.run(main())
 
@@ -94,12 +75,12 @@ def test_where_no_file_can_be_listened_at_steps_go_over_grpc(tmp_path: Path) -> 
     async def main() -> None:
         room = 107 - len(str(tmp_path)) - len("/.sock")
         address = f"unix:{tmp_path}/{'a' * room}.sock"  # as long as the system allows
-        servicer = Servicer(address)
-        async with served(address, servicer) as link:
+        shard = PipingShard(address)
+        async with served(address, shard) as link:
             await link.connect()
             await link.send(pb.Step(step_id=1))
             assert (await link.receive()).step_id == 1
-        assert servicer.ways == ["grpc"]
+        assert shard.ways == ["grpc"]
 
     asyncio.run(main())
 
@@ -107,14 +88,14 @@ def test_where_no_file_can_be_listened_at_steps_go_over_grpc(tmp_path: Path) -> 
 def test_a_pipe_that_closes_loses_the_link_which_can_be_connected_again(tmp_path: Path) -> None:
     async def main() -> None:
         address = f"unix:{tmp_path}/0.sock"
-        servicer = Servicer(address)
-        async with served(address, servicer) as link:
+        shard = PipingShard(address)
+        async with served(address, shard) as link:
             await link.connect()
             await link.send(pb.Step(step_id=1))
             await link.receive()
             waiting = asyncio.create_task(link.receive())
             await asyncio.sleep(0)
-            servicer.pipes[0].close()
+            shard.pipes[0].close()
             with pytest.raises(LinkLost, match="closed its pipe"):
                 await waiting
             with pytest.raises(LinkLost, match="closed its pipe"):
@@ -134,7 +115,7 @@ def test_a_pipe_that_closes_loses_the_link_which_can_be_connected_again(tmp_path
 def test_a_second_router_gets_neither_stream_nor_pipe(tmp_path: Path) -> None:
     async def main() -> None:
         address = f"unix:{tmp_path}/0.sock"
-        async with served(address, Servicer(address)) as link:
+        async with served(address, PipingShard(address)) as link:
             await link.connect()
             other = RemoteLink([address])
             with pytest.raises(LinkRefused, match="another stream is open"):
