@@ -105,6 +105,12 @@ class Edge:
     generation: Generation
     service: Service
 
+    def is_idle(self) -> bool:
+        """Whether no call holds anything: no block, no place in the queue, no permit."""
+        stats = self.generation.stats
+        is_free = stats.num_blocks_used == stats.num_running == stats.num_waiting == 0
+        return is_free and repr(self.service.permits).startswith("Permits(0 of")
+
     @property
     def client(self) -> httpx.AsyncClient:
         """A client that gets each answer whole."""
@@ -115,6 +121,25 @@ class Edge:
         """Begin a call; it runs by itself."""
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         return Exchange(self.app, path, data, **options)
+
+
+class Hanging:
+    """Something to wait for that never comes, and notices when nobody waits any more."""
+
+    def __init__(self) -> None:
+        self.entered = asyncio.Event()
+        self.left = asyncio.Event()
+
+    async def __call__(self, *_: object) -> None:
+        """Wait until it is cancelled."""
+        self.entered.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.left.set()
+
+    check = __call__
+    """So that it may stand for a CompilePool."""
 
 
 class AcceptingGrammars:
@@ -163,8 +188,7 @@ def post(path: str, body: Any, choose: Choose | None = None, **config: Any) -> h
     async def scenario() -> httpx.Response:
         async with serve(choose or spell("Hi"), **config) as edge, edge.client as client:
             response = await client.post(path, json=body)
-            assert repr(edge.service.permits).startswith("Permits(0 of")
-            assert edge.generation.stats.num_blocks_used == 0
+            assert edge.is_idle()
             return response
 
     return asyncio.run(scenario())

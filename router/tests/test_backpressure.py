@@ -5,7 +5,6 @@ import asyncio
 import pytest
 from scripted_router import Edge, eventually, serve
 from starlette.routing import Route
-from test_disconnect import is_idle
 
 from inlay_router.batching.batch_limits import BatchLimits
 from inlay_router.doors.byte_budget import ByteBudget, ByteShare
@@ -148,7 +147,7 @@ def test_a_flood_leaves_nothing_behind() -> None:
             statuses = await _flood(edge, 600)
             assert set(statuses) == {200, 429}
             assert statuses.count(200) >= 128
-            assert is_idle(edge)
+            assert edge.is_idle()
             assert edge.service.body_bytes.num_taken == 0
 
     asyncio.run(scenario())

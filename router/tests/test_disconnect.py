@@ -6,7 +6,8 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import pytest
-from scripted_router import AcceptingGrammars, Edge, eventually, serve
+from scripted_chats import PIXEL, TOOL
+from scripted_router import AcceptingGrammars, Edge, Hanging, eventually, serve
 
 from inlay_router.batching.batch_limits import BatchLimits
 from inlay_router.batching.generation import Generation
@@ -14,34 +15,7 @@ from inlay_router.errors import ValidationError
 from inlay_router.links.scripted_shard import scripted_facts, spell
 from inlay_router.request import Finish, GenerationRequest, Token
 
-PNG = (
-    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAA"
-    "BJRU5ErkJggg=="
-)
 PATHS = ["/generate", "/generate_stream", "/"]
-
-
-class Hanging:
-    """Something to wait for that never comes, and notices when nobody waits any more."""
-
-    def __init__(self) -> None:
-        self.entered = asyncio.Event()
-        self.left = asyncio.Event()
-
-    async def __call__(self, *_: object) -> None:
-        self.entered.set()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            self.left.set()
-
-    check = __call__
-
-
-def is_idle(edge: Edge) -> bool:
-    stats = edge.generation.stats
-    is_free = stats.num_blocks_used == stats.num_running == stats.num_waiting == 0
-    return is_free and repr(edge.service.permits) == "Permits(0 of 128 taken)"
 
 
 def dropped(edge: Edge) -> float | None:
@@ -56,10 +30,10 @@ def test_while_it_generates(path: str) -> None:
             call = edge.open(path, {"inputs": "x", "stream": True})
             await eventually(lambda: edge.generation.stats.num_tokens >= 5)
             await edge.link.pause()
-            assert not is_idle(edge)
+            assert not edge.is_idle()
             call.leave()
             await call.task
-            assert is_idle(edge)
+            assert edge.is_idle()
             assert dropped(edge) == 1
             await edge.link.resume()
             await edge.open("/generate", {"inputs": "next", "parameters": {"stop": ["a"]}}).task
@@ -68,7 +42,6 @@ def test_while_it_generates(path: str) -> None:
     asyncio.run(scenario())
 
 
-TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
 CALL = '<tool_call>{"name": "f", "arguments": {"a": "'
 
 
@@ -87,11 +60,11 @@ def test_in_the_middle_of_a_chat(is_streaming: bool, tools: list[Any], text: str
             call = edge.open("/v1/chat/completions", body)
             await eventually(lambda: edge.generation.stats.num_tokens >= 2 * len(text) + 5)
             await edge.link.pause()
-            assert not is_idle(edge)
+            assert not edge.is_idle()
             call.leave()
             await call.task
             assert bool(call.sent) == is_streaming
-            assert is_idle(edge)
+            assert edge.is_idle()
             assert dropped(edge) == 1
 
     asyncio.run(scenario())
@@ -106,7 +79,7 @@ def test_while_the_model_is_away(path: str) -> None:
             await eventually(lambda: edge.generation.stats.num_waiting > 0)
             call.leave()
             await call.task
-            assert is_idle(edge)
+            assert edge.is_idle()
 
     asyncio.run(scenario())
 
@@ -124,7 +97,7 @@ def test_while_it_waits_behind_others(path: str) -> None:
             assert edge.generation.stats.num_waiting == 0
             first.leave()
             await first.task
-            assert is_idle(edge)
+            assert edge.is_idle()
 
     asyncio.run(scenario())
 
@@ -143,7 +116,7 @@ def test_in_the_midst_of_its_prefill(path: str) -> None:
             assert stats.num_blocks_used > 0
             call.leave()
             await call.task
-            assert is_idle(edge), "before any other step"
+            assert edge.is_idle(), "before any other step"
             num_steps = edge.generation.stats.num_steps
             await edge.link.resume()
             await edge.open("/generate", {"inputs": "y"}).task
@@ -153,56 +126,37 @@ def test_in_the_midst_of_its_prefill(path: str) -> None:
     asyncio.run(scenario())
 
 
+async def leave_during(hanging: Hanging, path: str, inputs: str, **request: Any) -> None:
+    """The client goes away while its request waits for `hanging`."""
+    async with serve(grammars=hanging) as edge:
+        call = edge.open(path, {"inputs": inputs, **request})
+        await hanging.entered.wait()
+        call.leave()
+        await call.task
+        assert hanging.left.is_set()
+        assert call.sent == []
+        assert edge.is_idle()
+        assert dropped(edge) == 1
+
+
 @pytest.mark.parametrize("path", PATHS)
 def test_while_an_image_is_fetched(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def scenario() -> None:
-        hanging = Hanging()
-        monkeypatch.setattr("inlay_router.images.fetch.Fetcher.fetch", hanging)
-        async with serve() as edge:
-            call = edge.open(path, {"inputs": f"![]({PNG})![](http://example.org/a.png)"})
-            await hanging.entered.wait()
-            call.leave()
-            await call.task
-            assert hanging.left.is_set()
-            assert call.sent == []
-            assert is_idle(edge)
-            assert dropped(edge) == 1
-
-    asyncio.run(scenario())
+    hanging = Hanging()
+    monkeypatch.setattr("inlay_router.images.fetch.Fetcher.fetch", hanging)
+    asyncio.run(leave_during(hanging, path, f"![]({PIXEL})![](http://example.org/a.png)"))
 
 
 @pytest.mark.parametrize("path", PATHS)
 def test_while_its_images_are_prepared(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def scenario() -> None:
-        hanging = Hanging()
-        monkeypatch.setattr("inlay_router.batching.generation.Generation.prepare", hanging)
-        async with serve() as edge:
-            call = edge.open(path, {"inputs": f"![]({PNG})"})
-            await hanging.entered.wait()
-            call.leave()
-            await call.task
-            assert hanging.left.is_set()
-            assert call.sent == []
-            assert is_idle(edge)
-
-    asyncio.run(scenario())
+    hanging = Hanging()
+    monkeypatch.setattr("inlay_router.batching.generation.Generation.prepare", hanging)
+    asyncio.run(leave_during(hanging, path, f"![]({PIXEL})"))
 
 
 @pytest.mark.parametrize("path", PATHS)
 def test_while_its_grammar_is_compiled(path: str) -> None:
-    async def scenario() -> None:
-        hanging = Hanging()
-        async with serve(grammars=hanging) as edge:
-            grammar = {"type": "regex", "value": "a"}
-            call = edge.open(path, {"inputs": "x", "parameters": {"grammar": grammar}})
-            await hanging.entered.wait()
-            call.leave()
-            await call.task
-            assert hanging.left.is_set()
-            assert call.sent == []
-            assert is_idle(edge)
-
-    asyncio.run(scenario())
+    parameters = {"grammar": {"type": "regex", "value": "a"}}
+    asyncio.run(leave_during(Hanging(), path, "x", parameters=parameters))
 
 
 def test_without_a_word_and_without_reading(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,7 +175,7 @@ def test_without_a_word_and_without_reading(monkeypatch: pytest.MonkeyPatch) -> 
 
             call.send = send  # type: ignore[method-assign]
             await call.task
-            assert is_idle(edge)
+            assert edge.is_idle()
             assert len(call.sent) == 1
 
     asyncio.run(scenario())
@@ -259,7 +213,7 @@ def test_one_of_two_sequences_that_fails_ends_the_other(monkeypatch: pytest.Monk
             call = edge.open("/generate", {"inputs": "x", "parameters": parameters})
             await call.task
             assert call.status == 422
-            assert is_idle(edge)
+            assert edge.is_idle()
 
     monkeypatch.setattr(Generation, "stream", stream)
     asyncio.run(scenario())
@@ -300,6 +254,6 @@ def test_a_slow_reader_slows_nobody_and_misses_nothing() -> None:
             reads.set()
             await slow.task
             assert slow.text.count(b"data: ") == 201
-            assert is_idle(edge)
+            assert edge.is_idle()
 
     asyncio.run(scenario())

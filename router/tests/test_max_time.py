@@ -5,8 +5,8 @@ import json
 from typing import Any
 
 import pytest
-from scripted_router import Edge, eventually, serve
-from test_disconnect import PNG, Hanging, is_idle
+from scripted_chats import PIXEL
+from scripted_router import Edge, Hanging, eventually, serve
 
 from inlay_router.links.scripted_shard import spell
 
@@ -40,7 +40,7 @@ def test_while_it_waits_or_generates(path: str) -> None:
             await call.task
             assert call.status == (200 if "stream" in path or "stream" in BODIES[path] else 424)
             assert WORDS.encode() in call.text
-            await eventually(lambda: is_idle(edge))
+            await eventually(edge.is_idle)
             assert failed(edge) == 1
 
     asyncio.run(scenario())
@@ -63,7 +63,7 @@ def test_the_error_that_a_client_sees() -> None:
     ("place", "inputs"),
     [
         ("inlay_router.images.fetch.Fetcher.fetch", "![](http://example.org/a.png)"),
-        ("inlay_router.batching.generation.Generation.prepare", f"![]({PNG})"),
+        ("inlay_router.batching.generation.Generation.prepare", f"![]({PIXEL})"),
     ],
 )
 def test_while_an_image_comes(
@@ -77,7 +77,7 @@ def test_while_an_image_comes(
             await call.task
             assert hanging.left.is_set()
             assert call.status == 424
-            assert is_idle(edge)
+            assert edge.is_idle()
 
     asyncio.run(scenario())
 
@@ -130,6 +130,6 @@ def test_who_is_in_time_does_not_notice() -> None:
             call = edge.open("/generate", {"inputs": "x", "parameters": {"max_time": 500}})
             await call.task
             assert json.loads(call.text)["generated_text"] == "well"
-            assert is_idle(edge)
+            assert edge.is_idle()
 
     asyncio.run(scenario())
