@@ -140,6 +140,26 @@ def test_an_unknown_path_is_a_404() -> None:
     assert response.json() == {"error": "no such route: /nowhere", "error_type": "not_found"}
 
 
+@pytest.mark.parametrize(
+    ("path", "hint"),
+    [
+        ("/chat/completions", " (is it /v1/chat/completions?)"),
+        ("/v1/v1/chat/completions", " (is it /v1/chat/completions?)"),
+        ("/generate/stream", " (is it /generate_stream?)"),
+        (
+            "/v1/responses",
+            " (there are /v1/chat/completions, /v1/completions, /v1/models)",
+        ),
+        ("/favicon.ico", ""),
+        ("/" + "a" * 5000, ""),
+    ],
+)
+def test_a_404_names_the_route_that_was_probably_meant(path: str, hint: str) -> None:
+    assert get(path).json()["error"] == f"no such route: {path}{hint}"[:1000] + (
+        "…" if len(path) > 1000 else ""
+    )
+
+
 @pytest.mark.parametrize(("method", "path"), [("GET", "/generate"), ("POST", "/info")])
 def test_a_wrong_method_is_a_405(method: str, path: str) -> None:
     response = get(path, method)

@@ -1,5 +1,6 @@
 """JSON answers, and the table that turns every error into one."""
 
+import difflib
 from collections.abc import Mapping
 from http import HTTPStatus
 
@@ -7,6 +8,7 @@ import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from inlay_router.errors import Leaving, Overloaded, RouterError
 from inlay_router.schemas import ErrorBody, OpenAIRefusal, OpenAIRefusalBody
@@ -14,6 +16,9 @@ from inlay_router.schemas import ErrorBody, OpenAIRefusal, OpenAIRefusalBody
 _MAX_WORDS = 1000
 """Characters of an error; those that quote a client are no echo for anything it sends."""
 _SDK_HEADER = "x-stainless-lang"
+_MAX_PATH = 60
+"""Characters of an unknown path that are compared with those of the routes."""
+_LIKENESS = 0.8
 
 
 def json_response(
@@ -50,7 +55,8 @@ def refusal(
     if len(words) > _MAX_WORDS:
         words = words[:_MAX_WORDS] + "…"
     body: object = ErrorBody(words, error_type)
-    if _SDK_HEADER in request.headers and request.url.path.startswith("/v1/"):
+    is_theirs = request.url.path.startswith("/v1/") or status is HTTPStatus.NOT_FOUND
+    if is_theirs and _SDK_HEADER in request.headers:
         body = OpenAIRefusal(OpenAIRefusalBody(words, error_type))
     return json_response(body, status=status, headers=headers)
 
@@ -60,11 +66,21 @@ def http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     status = HTTPStatus(error.status_code)
     words = {
-        HTTPStatus.NOT_FOUND: f"no such route: {request.url.path}",
+        HTTPStatus.NOT_FOUND: f"no such route: {request.url.path}{_hint(request)}",
         HTTPStatus.METHOD_NOT_ALLOWED: f"{request.method} is not allowed on {request.url.path}",
     }
     detail = words.get(status, error.detail)
     return refusal(request, status, detail, status.name.lower(), error.headers)
+
+
+def _hint(request: Request) -> str:
+    """The route that was probably meant: a `/v1` may be missing, or be there twice."""
+    routes = [route.path for route in request.app.routes if isinstance(route, Route)]
+    path = request.url.path[:_MAX_PATH]
+    if near := difflib.get_close_matches(path, routes, 1, _LIKENESS):
+        return f" (is it {near[0]}?)"
+    known = [route for route in routes if route.startswith("/v1/") and "{" not in route]
+    return f" (there are {', '.join(known)})" if path.startswith("/v1/") else ""
 
 
 def internal_error(request: Request, error: Exception) -> Response:
