@@ -49,7 +49,8 @@ class GenerationRequest:
     stop: tuple[str, ...] = ()
     """Non-empty strings; the answer ends right behind the first that it contains."""
     stop_token_ids: frozenset[int] = frozenset()
-    """The answer ends with the first of these, beside the model's own end tokens."""
+    """The answer ends with the first of these, beside the model's own end tokens; its text is
+    left out."""
     top_n_tokens: int = 0
     wants_prompt_logprobs: bool = False
     num_prompt_top_tokens: int = 0

@@ -113,8 +113,9 @@ def fit_answer(
     """How many tokens may follow the prompt, at least 1. Raises ValidationError."""
     left = limits.max_total_tokens - num_prompt_tokens
     wanted = max(left, 0) if max_new_tokens is None else max_new_tokens
-    _check(
-        wanted <= left,
+    is_said = max_new_tokens is not None or budget_name == "max_new_tokens"
+    _check(  # TGI's words speak of `max_new_tokens` also where there is none
+        wanted <= left or not is_said,
         f"`inputs` tokens + `{budget_name}` must be <= {limits.max_total_tokens}. "
         f"Given: {num_prompt_tokens} `inputs` tokens and {wanted} `{budget_name}`",
     )

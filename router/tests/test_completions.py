@@ -153,7 +153,14 @@ REFUSALS = [
         "`best_of` > `n` is not supported when streaming tokens",
     ),
     ({"prompt": "a", "logprobs": 6}, "validation", "`logprobs` must be >= 0 and <= 5. Given: 6"),
-    ({"prompt": "a", "top_p": 1.5}, "validation", "`top_p` must be > 0.0 and < 1.0. Given: 1.5"),
+    ({"prompt": "a", "temperature": -1}, "validation", "`temperature` must be >= 0.0. Given: -1.0"),
+    ({"prompt": "a", "top_k": -2}, "validation", "`top_k` must be at least 1, or 0 or -1 for all"),
+    (
+        {"prompt": "a" * 1100},
+        "validation",
+        "`inputs` must have less than 1023 tokens. Given: 1100",
+    ),
+    ({"prompt": "a", "top_p": 1.5}, "validation", "`top_p` must be > 0.0 and <= 1.0. Given: 1.5"),
     (
         {"prompt": "a", "max_tokens": 0},
         "validation",
@@ -223,12 +230,15 @@ def test_openai_clients_get_their_own_shape_of_errors() -> None:
                 await client.post("/v1/completions", json={}),
                 await client.post("/generate", json={}, headers=sdk),
                 await client.get("/v1/models/x", headers=sdk),
+                await client.post("/chat/completions", json={}, headers=sdk),
             ]
 
-    theirs, plain, tgi, model = asyncio.run(scenario())
+    theirs, plain, tgi, model, lost = asyncio.run(scenario())
     words = plain.json()["error"]
     assert plain.json()["error_type"] == "validation"
     error = {"message": words, "type": "validation", "param": None, "code": None}
     assert theirs.json() == {"error": error}
     assert tgi.json()["error_type"] == "validation"
     assert model.json()["error"]["message"].startswith("no such model")
+    words = "no such route: /chat/completions (is it /v1/chat/completions?)"
+    assert lost.json()["error"]["message"] == words

@@ -6,8 +6,8 @@ from typing import Any
 
 from inlay.llm.structured_outputs import StructuredOutputsParams
 from inlay.offline.answer_grammar import AnswerGrammar, grammar_body
-from inlay.offline.exclusions import Exclusions
 from inlay.offline.requests import Controls
+from inlay_router.exclusions import Exclusions
 from inlay_router.schemas import GenerateParameters, GrammarBody
 
 _MAX_LOGPROBS = 20

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from inlay.offline.exclusions import Exclusions
 from inlay_proto import generate_pb2 as pb
 from inlay_router.admission import ValidGenerateRequest
 from inlay_router.api.openai import with_choices
@@ -12,6 +11,7 @@ from inlay_router.chat.admission import ChatAdmission
 from inlay_router.chat.body import ChatBody
 from inlay_router.chat.templates import ChatTemplates
 from inlay_router.errors import ValidationError
+from inlay_router.exclusions import Exclusions
 from inlay_router.images.image_embeds import SeenPiece
 from inlay_router.markdown import TextPiece
 from inlay_router.request import Prompt

@@ -7,9 +7,9 @@ from typing import Any
 
 from inlay.offline import answer_grammar
 from inlay.offline.errors import RequestRefused
-from inlay.offline.exclusions import Exclusions
 from inlay.offline.requests import Controls
 from inlay.pipelines.configs import NUM_NEW_TOKENS, GenerationConfig
+from inlay_router.exclusions import Exclusions
 from inlay_router.schemas import GenerateParameters, GrammarBody
 
 OWN_NAMES = {"`top_n_tokens`": "`logprobs`", "`seed`": "`random_seed`", "`stop`": "`stop_words`"}

@@ -8,6 +8,7 @@ from typing import TypeVar
 import msgspec
 from starlette.requests import Request
 
+from inlay_router.api.neutral import asks_for_nothing
 from inlay_router.call import Call
 from inlay_router.errors import (
     BadRequest,
@@ -91,21 +92,23 @@ def _check_counts(data: bytes) -> None:
 
 
 def _decode(data: bytes, kind: type[T]) -> T:
-    """A null asks for nothing, so its key may be one that nobody knows."""
+    """A key that nobody knows is taken where its value asks for nothing."""
     try:
         return msgspec.json.decode(data, type=kind)
     except msgspec.ValidationError as error:
         if "unknown field" not in str(error):
             raise
-        return msgspec.json.decode(_without_nulls(data), type=kind)
+        return msgspec.json.decode(_without_defaults(data), type=kind)
 
 
-def _without_nulls(data: bytes) -> bytes:
-    """The object, and the `parameters` in it, without the keys that are null."""
+def _without_defaults(data: bytes) -> bytes:
+    """The object, and the `parameters` in it, without the keys that ask for nothing."""
     fields = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
-    asked = {name: bytes(value) for name, value in fields.items() if bytes(value) != b"null"}
+    asked = {
+        name: bytes(value) for name, value in fields.items() if not asks_for_nothing(name, value)
+    }
     if asked.get("parameters", b"").startswith(b"{"):
-        asked["parameters"] = _without_nulls(asked["parameters"])
+        asked["parameters"] = _without_defaults(asked["parameters"])
     return msgspec.json.encode({name: msgspec.Raw(value) for name, value in asked.items()})
 
 

@@ -3,12 +3,14 @@
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from functools import partial
 
 import msgspec
 from msgspec import Struct
 from starlette.responses import Response
 
+from inlay_router.api.asked_exclusions import with_exclusions
 from inlay_router.api.body import body_of
 from inlay_router.api.openai import SYSTEM_FINGERPRINT, new_id, usage_of
 from inlay_router.api.responses import json_response
@@ -60,6 +62,7 @@ async def answer_chat(call: Call, body: ChatBody) -> Response:
     call.limit_time(body.max_time)
     async with until_client_leaves(call):
         chat = await service.chats.admit(body)
+        chat = replace(chat, request=with_exclusions(chat.request, body, service))
         generations = chat.request.generations
         call.take_permits(len(generations) - 1)
         if body.stream:

@@ -9,6 +9,7 @@ import msgspec
 from starlette.responses import Response
 
 from inlay_router.admission import ValidGenerateRequest
+from inlay_router.api.asked_exclusions import with_exclusions
 from inlay_router.api.body import body_of
 from inlay_router.api.openai import usage_of, with_choices
 from inlay_router.api.responses import json_response
@@ -65,6 +66,7 @@ async def _admit(call: Call, asked: ValidCompletion, source: PromptSource) -> Va
         prompt = Prompt(token_ids=tuple(source[-(parameters.truncate or 0) :]))
         text = service.generation.tokenizer.decode(prompt.token_ids)
     request = await service.admission.admit_prompt(text, parameters, prompt)
+    request = with_exclusions(request, asked.body, service)
     return with_choices(request, asked.num_candidates)
 
 

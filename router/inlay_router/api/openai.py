@@ -4,6 +4,7 @@ import secrets
 import string
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -89,6 +90,39 @@ def num_choices(n: int | None, limits: Limits) -> int:
     if not 0 < num <= limits.max_best_of:
         raise ValidationError(f"`n` must be > 0 and <= {limits.max_best_of}. Given: {num}")
     return num
+
+
+class Drawing(Protocol):
+    """What says how tokens are drawn: the bodies of chats and completions."""
+
+    @property
+    def temperature(self) -> float | None:
+        """0 takes the likeliest token."""
+
+    @property
+    def top_p(self) -> float | None:
+        """1 keeps every token."""
+
+    @property
+    def top_k(self) -> int | None:
+        """0 and -1 keep every token."""
+
+
+def check_draws(body: Drawing) -> None:
+    """Ranges that are wider here than on TGI's routes. Raises ValidationError."""
+    if body.temperature is not None and body.temperature < 0:
+        raise ValidationError(f"`temperature` must be >= 0.0. Given: {body.temperature}")
+    if body.top_p is not None and not 0 < body.top_p <= 1:
+        raise ValidationError(f"`top_p` must be > 0.0 and <= 1.0. Given: {body.top_p}")
+    if body.top_k is not None and body.top_k < -1:
+        raise ValidationError(
+            f"`top_k` must be at least 1, or 0 or -1 for all tokens. Given: {body.top_k}"
+        )
+
+
+def kept_top_k(top_k: int | None) -> int | None:
+    """In TGI's words, where None keeps every token."""
+    return None if top_k in (0, -1) else top_k
 
 
 def with_choices(request: ValidGenerateRequest, num: int) -> ValidGenerateRequest:

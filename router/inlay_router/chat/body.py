@@ -122,6 +122,16 @@ class ChatBody(Struct, frozen=True, forbid_unknown_fields=True):
     guided_regex: str | None = None
     guided_choice: list[str] | None = None
     guided_grammar: str | None = None
+    ignore_eos: bool | None = None
+    """vLLM's, as the next four: no end token is chosen, so an answer has all of its length."""
+    min_tokens: int | None = None
+    """No end token is among the first so many."""
+    stop_token_ids: list[int] | None = None
+    """End the answer, beside the model's own end tokens, and are left out of its text."""
+    bad_words: list[str] | None = None
+    """Texts that the answer does not hold, as the tokenizer writes them."""
+    allowed_token_ids: list[int] | None = None
+    """The only tokens of the answer."""
     seed: int | None = None
     stop: str | list[str] | None = None
     stream: bool | None = None

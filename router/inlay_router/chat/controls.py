@@ -1,6 +1,7 @@
 """From the controls of a chat to those of a generation, in range. No I/O."""
 
 from inlay_router.api.asked_grammar import asked_grammar
+from inlay_router.api.openai import check_draws, kept_top_k
 from inlay_router.chat.body import ChatBody
 from inlay_router.config import Limits
 from inlay_router.errors import ValidationError
@@ -13,13 +14,14 @@ def valid_controls(body: ChatBody, limits: Limits) -> ValidParameters:
 
     OpenAI samples unless the temperature is 0, and a `top_p` of 1 keeps every token.
     """
+    check_draws(body)
     is_greedy = body.temperature == 0
     budget_name, max_tokens = _budget(body)
     parameters = validate_parameters(
         GenerateParameters(
             temperature=None if is_greedy else body.temperature,
             top_p=None if body.top_p == 1 else body.top_p,
-            top_k=body.top_k,
+            top_k=kept_top_k(body.top_k),
             typical_p=body.typical_p,
             min_p=body.min_p,
             do_sample=not is_greedy,

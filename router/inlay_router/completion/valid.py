@@ -6,7 +6,7 @@ from typing import TypeAlias
 import msgspec
 
 from inlay_router.api.asked_grammar import asked_grammar
-from inlay_router.api.openai import num_choices
+from inlay_router.api.openai import check_draws, kept_top_k, num_choices
 from inlay_router.completion.body import CompletionBody
 from inlay_router.config import Limits
 from inlay_router.errors import SuffixNotSupported, TooManyPrompts, ValidationError
@@ -47,7 +47,7 @@ class ValidCompletion:
 
 def validate_completion(body: CompletionBody, limits: Limits) -> ValidCompletion:
     """Check all that can be checked before a prompt is tokenised. Raises RouterErrors."""
-    if body.suffix is not None:
+    if body.suffix:
         raise SuffixNotSupported
     prompts = _prompts(body.prompt, limits)
     if len(prompts) > limits.max_client_batch_size:
@@ -74,12 +74,13 @@ def _parameters(body: CompletionBody, limits: Limits, *, wants_prefill: bool) ->
 
     OpenAI samples unless the temperature is 0, and a `top_p` of 1 keeps every token.
     """
+    check_draws(body)
     is_greedy = body.temperature == 0
     parameters = validate_parameters(
         GenerateParameters(
             temperature=None if is_greedy else body.temperature,
             top_p=None if body.top_p == 1 else body.top_p,
-            top_k=body.top_k,
+            top_k=kept_top_k(body.top_k),
             typical_p=body.typical_p,
             min_p=body.min_p,
             do_sample=not is_greedy if body.do_sample is None else body.do_sample,

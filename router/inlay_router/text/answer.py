@@ -171,9 +171,10 @@ class Answer:
         text = self._tokenizer.text(token_id) if is_special else self._push(token_id)
         if self._stops is not None and not is_special:
             text = self._cut(text, self._stops)
-        self._texts.append("" if is_special else text)
         if token_id in self._stop_token_ids:
             self._reason = FinishReason.STOP_SEQUENCE
+            text = text if is_special else ""
+        self._texts.append("" if is_special else text)
         return Token(token_id, text, logprob, is_special, top_tokens, logits)
 
     def _cut(self, text: str, stops: StopMatcher) -> str:
