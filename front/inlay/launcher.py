@@ -207,6 +207,8 @@ async def run(router: Group, replica: Group, drain_seconds: float) -> int:
     await first_of(stopping.wait(), shards, routers)
     await _ended(routers)
     if not failures(shards, routers):
+        words = "leaving: running answers get up to {:g} s; a second signal ends them at once"
+        report(words.format(drain_seconds), logging.INFO)
         draining = router.stop(drain_seconds + _DRAIN_MARGIN_SECONDS)
         await first_of(draining, hurried.wait(), shards)
     await router.stop(_HURRY_SECONDS, _HURRY)

@@ -1,5 +1,6 @@
 import asyncio
 import dataclasses
+import logging
 import os
 import signal
 import time
@@ -113,7 +114,10 @@ def test_a_death_reads_well() -> None:
     assert str(Death("router", 1)) == "router ended with exit code 1"
 
 
-def test_a_signal_ends_both_groups_and_exits_with_0(folder: Path) -> None:
+def test_a_signal_ends_both_groups_and_exits_with_0(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
     router = group(child(folder, "router", "sys.stdin.read()"))
     replica = group(child(folder, "shard", "sys.stdin.read()"))
 
@@ -124,6 +128,7 @@ def test_a_signal_ends_both_groups_and_exits_with_0(folder: Path) -> None:
         return await running
 
     assert asyncio.run(scenario()) == 0
+    assert "leaving: running answers get up to 5 s; a second signal ends" in caplog.text
 
 
 def test_shards_are_started_again_while_the_router_drains(folder: Path) -> None:
