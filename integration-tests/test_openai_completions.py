@@ -38,6 +38,15 @@ def test_several_prompts_with_logprobs(client: openai.OpenAI) -> None:
     assert logprobs.token_logprobs[0] is None
     assert all(value <= 0 for value in logprobs.token_logprobs[1:])
     assert len(logprobs.tokens) == len(logprobs.token_logprobs)
+    # As evaluations read them: what stands in the prompt, and what the model would have said.
+    assert logprobs.top_logprobs is not None
+    first, *others = logprobs.top_logprobs
+    assert first is None
+    for token, value, top in zip(
+        logprobs.tokens[1:], logprobs.token_logprobs[1:], others, strict=True
+    ):
+        assert top[token] == value <= max(top.values())
+        assert 2 <= len(top) <= 3
 
 
 def test_n_with_a_seed_is_repeatable(client: openai.OpenAI) -> None:

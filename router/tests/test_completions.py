@@ -102,7 +102,8 @@ def test_logprobs_name_every_token_and_its_place() -> None:
     assert logprobs["text_offset"] == [0, 1, 2, 3]
     assert logprobs["token_logprobs"][0] is None
     assert all(value <= 0 for value in logprobs["token_logprobs"][1:])
-    assert logprobs["top_logprobs"][:2] == [None, None]
+    assert logprobs["top_logprobs"][0] is None
+    assert logprobs["top_logprobs"][1] == {"b": -1.0, "!": -0.5, '"': -0.5}
     assert "h" in logprobs["top_logprobs"][2]
 
 

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from functools import partial
 
 import msgspec
@@ -67,6 +68,9 @@ async def _admit(call: Call, asked: ValidCompletion, source: PromptSource) -> Va
         text = service.generation.tokenizer.decode(prompt.token_ids)
     request = await service.admission.admit_prompt(text, parameters, prompt)
     request = with_exclusions(request, asked.body, service)
+    if asked.has_echo and asked.num_logprobs:
+        generation = replace(request.generations[0], num_prompt_top_tokens=asked.num_logprobs)
+        request = replace(request, generations=(generation,))
     return with_choices(request, asked.num_candidates)
 
 

@@ -15,7 +15,7 @@ from inlay_router.completion.body import (
     CompletionLogprobs,
 )
 from inlay_router.completion.valid import ValidCompletion
-from inlay_router.request import Finish, FinishReason, Token
+from inlay_router.request import Finish, FinishReason, Token, TopToken
 from inlay_router.sse import frame
 from inlay_router.text.tokenizer import Tokenizer
 
@@ -111,15 +111,19 @@ class _Logprobs:
     def add_prompt(
         self, request: ValidGenerateRequest, finish: Finish, tokenizer: Tokenizer
     ) -> None:
-        for token_id, logprob in zip(request.prompt.token_ids, finish.prompt_logprobs, strict=True):
-            self._add(tokenizer.text(token_id), logprob, None)
+        token_ids = request.prompt.token_ids
+        places = zip(token_ids, finish.prompt_logprobs, finish.prompt_top_tokens, strict=True)
+        for token_id, logprob, top_tokens in places:
+            self._add(tokenizer.text(token_id), logprob, top_tokens)
 
     def add(self, token: Token) -> None:
-        top = {top.text: top.logprob for top in reversed(token.top_tokens)}
-        self._add(token.text, token.logprob, {token.text: token.logprob} | top)
+        self._add(token.text, token.logprob, token.top_tokens)
 
-    def _add(self, text: str, logprob: float | None, top: dict[str, float] | None) -> None:
-        self._rows.append((text, logprob, top, self._offset))
+    def _add(self, text: str, logprob: float | None, top_tokens: Sequence[TopToken]) -> None:
+        """The first token of a prompt has no log-probability, and none that could stand there."""
+        top = {top.text: top.logprob for top in reversed(top_tokens)}
+        named = None if logprob is None else {text: logprob} | top
+        self._rows.append((text, logprob, named, self._offset))
         self._offset += len(text)
 
     def take(self) -> CompletionLogprobs | None:

@@ -217,8 +217,13 @@ class ScriptedShard:
         stop = min(end, held.joined.num_prompt_tokens)
         if held.joined.prompt_logprobs and start < stop:
             logprobs = [-float(position) for position in range(start, stop)]
+            num_top = held.joined.prompt_top_tokens
             result.prompt_logprobs.add(
-                sequence_id=held.joined.sequence_id, start=start, logprobs=logprobs
+                sequence_id=held.joined.sequence_id,
+                start=start,
+                logprobs=logprobs,
+                top_token_ids=list(range(num_top)) * len(logprobs),
+                top_logprobs=[-0.5] * num_top * len(logprobs),
             )
 
     def _read(self, held: _Held) -> list[int]:
