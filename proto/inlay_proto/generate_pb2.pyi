@@ -33,7 +33,7 @@ class DescribeRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class ModelFacts(_message.Message):
-    __slots__ = ("model_id", "model_type", "dtype", "device", "device_name", "rank", "num_shards", "num_blocks", "block_size", "max_position_embeddings", "vocab_size", "eos_token_ids", "tokenizer_json", "takes_images", "chat_template", "bos_token", "eos_token", "bidirectional_images", "named_chat_templates", "special_tokens", "pool_bytes", "placeholders")
+    __slots__ = ("model_id", "model_type", "dtype", "device", "device_name", "rank", "num_shards", "num_blocks", "block_size", "max_position_embeddings", "vocab_size", "eos_token_ids", "tokenizer_json", "takes_images", "chat_template", "bos_token", "eos_token", "bidirectional_images", "named_chat_templates", "special_tokens", "pool_bytes", "placeholders", "is_recurrent", "max_sequences", "state_bytes")
     class NamedChatTemplatesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -70,6 +70,9 @@ class ModelFacts(_message.Message):
     SPECIAL_TOKENS_FIELD_NUMBER: _ClassVar[int]
     POOL_BYTES_FIELD_NUMBER: _ClassVar[int]
     PLACEHOLDERS_FIELD_NUMBER: _ClassVar[int]
+    IS_RECURRENT_FIELD_NUMBER: _ClassVar[int]
+    MAX_SEQUENCES_FIELD_NUMBER: _ClassVar[int]
+    STATE_BYTES_FIELD_NUMBER: _ClassVar[int]
     model_id: str
     model_type: str
     dtype: str
@@ -92,7 +95,10 @@ class ModelFacts(_message.Message):
     special_tokens: _containers.ScalarMap[str, str]
     pool_bytes: int
     placeholders: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, model_id: _Optional[str] = ..., model_type: _Optional[str] = ..., dtype: _Optional[str] = ..., device: _Optional[str] = ..., device_name: _Optional[str] = ..., rank: _Optional[int] = ..., num_shards: _Optional[int] = ..., num_blocks: _Optional[int] = ..., block_size: _Optional[int] = ..., max_position_embeddings: _Optional[int] = ..., vocab_size: _Optional[int] = ..., eos_token_ids: _Optional[_Iterable[int]] = ..., tokenizer_json: _Optional[str] = ..., takes_images: _Optional[bool] = ..., chat_template: _Optional[str] = ..., bos_token: _Optional[str] = ..., eos_token: _Optional[str] = ..., bidirectional_images: _Optional[bool] = ..., named_chat_templates: _Optional[_Mapping[str, str]] = ..., special_tokens: _Optional[_Mapping[str, str]] = ..., pool_bytes: _Optional[int] = ..., placeholders: _Optional[_Iterable[str]] = ...) -> None: ...
+    is_recurrent: bool
+    max_sequences: int
+    state_bytes: int
+    def __init__(self, model_id: _Optional[str] = ..., model_type: _Optional[str] = ..., dtype: _Optional[str] = ..., device: _Optional[str] = ..., device_name: _Optional[str] = ..., rank: _Optional[int] = ..., num_shards: _Optional[int] = ..., num_blocks: _Optional[int] = ..., block_size: _Optional[int] = ..., max_position_embeddings: _Optional[int] = ..., vocab_size: _Optional[int] = ..., eos_token_ids: _Optional[_Iterable[int]] = ..., tokenizer_json: _Optional[str] = ..., takes_images: _Optional[bool] = ..., chat_template: _Optional[str] = ..., bos_token: _Optional[str] = ..., eos_token: _Optional[str] = ..., bidirectional_images: _Optional[bool] = ..., named_chat_templates: _Optional[_Mapping[str, str]] = ..., special_tokens: _Optional[_Mapping[str, str]] = ..., pool_bytes: _Optional[int] = ..., placeholders: _Optional[_Iterable[str]] = ..., is_recurrent: _Optional[bool] = ..., max_sequences: _Optional[int] = ..., state_bytes: _Optional[int] = ...) -> None: ...
 
 class Image(_message.Message):
     __slots__ = ("data", "digest")

@@ -21,9 +21,18 @@ def next_token(token_ids: list[int], num_prompt_tokens: int) -> int:
 class Engine:
     """A batcher and the shard that runs its steps."""
 
-    def __init__(self, *, num_blocks: int = 64, has_whole_images: bool = False, **limits: Any):
+    def __init__(
+        self,
+        *,
+        num_blocks: int = 64,
+        has_whole_images: bool = False,
+        max_sequences: int = 0,
+        **limits: Any,
+    ) -> None:
+        """max_sequences: whose states the shard can keep, if its model is to have any."""
         facts = scripted_facts(num_blocks=num_blocks, block_size=BLOCK_SIZE)
         facts.bidirectional_images = has_whole_images
+        facts.is_recurrent, facts.max_sequences = max_sequences > 0, max_sequences
         self.shard = ScriptedShard(next_token, facts)
         self.batcher = Batcher(BatchLimits(**limits), Replica.of(facts))
         self.in_flight: deque[pb.Step] = deque()

@@ -27,3 +27,11 @@ def test_a_client_is_told_of_the_limit_by_the_name_that_it_sent(name: str) -> No
     assert (
         f"`inputs` tokens + `{name}` must be <= 33. Given: 30 `inputs` tokens and 20 `{name}`"
     ) in str(caught.value)
+
+
+def test_the_operator_is_told_of_states() -> None:
+    facts = pb.ModelFacts(
+        num_blocks=2, block_size=16, is_recurrent=True, max_sequences=255, state_bytes=1 << 30
+    )
+    words = in_words(facts, max_total_tokens=32, max_prefill_tokens=512)
+    assert words.endswith("; recurrent layers: states of 255 sequences = 1.00 GiB, no prefix cache")

@@ -14,7 +14,18 @@ from transformers.configuration_utils import PretrainedConfig
 from inlay_shard.errors import ModelRefused
 
 _AUTO_CLASSES: tuple[Any, ...] = (AutoModelForImageTextToText, AutoModelForCausalLM)
-_KNOWN_LAYERS = frozenset({"full_attention", "sliding_attention", "chunked_attention"})
+_ATTENTION = {
+    "full_attention": "full_attention",
+    "sliding_attention": "sliding_attention",
+    "chunked_attention": "chunked_attention",
+    "hybrid": "full_attention",
+    "hybrid_sliding": "sliding_attention",
+}
+"""Kinds of layers that have attention, and of which kind that is."""
+_RECURRENT = frozenset({"conv", "linear_attention", "hybrid", "hybrid_sliding"})
+"""Kinds of layers that keep a state of each sequence."""
+_NEITHER = frozenset({"mlp", "moe"})
+"""Kinds of layers that keep nothing."""
 _BATCH_DEPENDENT_ROPE = frozenset({"dynamic", "longrope"})
 """Their frequencies follow the longest sequence of a batch once it passes the trained length."""
 
@@ -70,6 +81,10 @@ def check(config: PretrainedConfig, num_ranks: int) -> None:
     if getattr(text, "cross_attention_layers", None):
         raise ModelRefused("its text looks at images by cross-attention, which is not supported")
     _check_layers(text)
+    if num_ranks > 1 and num_recurrent_layers(text):
+        raise ModelRefused("it has recurrent layers, which are not split over several shards")
+    if attention_kinds(text) == []:
+        return
     if not hasattr(text, "num_attention_heads"):
         raise ModelRefused("it says nothing of attention heads, which are what is paged")
     _check_division(text, num_ranks)
@@ -88,10 +103,21 @@ def _answers_by_tokens(config: PretrainedConfig) -> bool:
 
 def _check_layers(text: PretrainedConfig) -> None:
     kinds = set(getattr(text, "layer_types", None) or ())
-    if unknown := sorted(kinds - _KNOWN_LAYERS):
+    if unknown := sorted(kinds - _ATTENTION.keys() - _RECURRENT - _NEITHER):
         raise ModelRefused(
             f"it has layers of the kind {', '.join(unknown)}, which is not supported"
         )
+
+
+def attention_kinds(text: PretrainedConfig) -> list[str] | None:
+    """Of which kind the attention of each layer is that has some; None where it is not said."""
+    kinds = getattr(text, "layer_types", None)
+    return [_ATTENTION[kind] for kind in kinds if kind in _ATTENTION] if kinds else None
+
+
+def num_recurrent_layers(text: PretrainedConfig) -> int:
+    """Layers that keep a state of each sequence."""
+    return sum(kind in _RECURRENT for kind in getattr(text, "layer_types", None) or ())
 
 
 def _check_division(text: PretrainedConfig, num_ranks: int) -> None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from inlay_kernels import AttentionBatch
+from inlay_shard.parts import StateRow
 from inlay_shard.sequence import RunningSequence
 
 
@@ -29,6 +30,11 @@ class Row(NamedTuple):
     def chooses(self) -> bool:
         """Whether the row reaches the end of its known tokens, and so chooses one more."""
         return self.end == len(self.sequence.token_ids)
+
+    @property
+    def of_states(self) -> StateRow:
+        """The row as layers see it that keep states."""
+        return StateRow(self.sequence.state_slot, self.num_tokens, self.start > 0)
 
     @property
     def forced_ids(self) -> list[int]:

@@ -13,6 +13,7 @@ from inlay_kernels.memory import lazy_zeros
 from inlay_shard.attention import CurrentBatch, PagedLayer, attach
 from inlay_shard.errors import ModelRefused
 from inlay_shard.memory import free_bytes
+from inlay_shard.states import StatePool
 
 MAX_POOL_TOKENS = {"cpu": 1 << 18, "cuda": 1 << 22}
 """No pool holds more tokens than this, by device, unless the operator says so."""
@@ -64,13 +65,18 @@ class KVPool:
         dtype: torch.dtype,
         device: torch.device,
         num_scratch_blocks: int = 0,
+        states: StatePool | None = None,
     ) -> None:
-        """Allocates the pool and attaches it to the layers."""
+        """Allocates the pool and attaches it to the layers.
+
+        states: beside it, what layers keep of sequences that are not attention.
+        """
         self.num_blocks = num_blocks
         self.block_size = block_size
         self.device = device
         self.num_bytes = num_blocks * bytes_per_block(layers, block_size, dtype)
         self.current = CurrentBatch()
+        self.states = states
         num_allocated = num_blocks + num_scratch_blocks
         caches: dict[nn.Module, tuple[Tensor, Tensor]] = {}
         for layer in layers:
@@ -122,7 +128,7 @@ def choose_num_blocks(
     """
     share = CUDA_SHARE if device.type == "cuda" else CPU_SHARE
     free = int(share * (free_bytes(device) - reserved_bytes))
-    num_blocks = min(free // block_bytes, MAX_POOL_TOKENS[device.type] // block_size)
+    num_blocks = min(free // max(1, block_bytes), MAX_POOL_TOKENS[device.type] // block_size)
     if num_blocks < 1:
         raise ModelRefused(
             f"one block of the KV pool takes {block_bytes} bytes and {max(0, free)} may be used; "

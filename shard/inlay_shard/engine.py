@@ -22,10 +22,13 @@ from inlay_shard.parallel import Ranks
 from inlay_shard.prompt_logprobs import prompt_logprobs, wants_logprobs
 from inlay_shard.roster import Roster
 from inlay_shard.sampler import Sampler
+from inlay_shard.state_slots import StateSlots
 from inlay_shard.stopwatch import Stopwatch
 from inlay_shard.view import View
 
 _NO_ROWS = torch.empty(0)
+_RESTORED_TOKENS = 512
+"""Of a sequence that are computed anew at a time."""
 
 
 class Engine:
@@ -65,6 +68,7 @@ class Engine:
             image_token_id=network.image_token_id,
             images_reach_behind=network.images_reach_behind,
             needs_images=network.view is View.PROMPT,
+            state_slots=None if pool.states is None else StateSlots(pool.states.num_slots),
         )
 
         self.encoder_watch = Stopwatch()
@@ -105,7 +109,9 @@ class Engine:
         outcome.fail(row.sequence.sequence_id, failure)
         self._roster.forget(row.sequence.sequence_id)
 
-    def _compute(self, rows: list[Row], outcome: Outcome) -> tuple[list[Row], Logits]:
+    def _compute(
+        self, rows: list[Row], outcome: Outcome, *, is_again: bool = False
+    ) -> tuple[list[Row], Logits]:
         """The rows that could be computed, and the logits of those of them that choose.
 
         When the model fails, halves of the batch are computed alone, and so the row that is at
@@ -116,6 +122,8 @@ class Engine:
             self._layouts.forget()
             return [], Logits(_NO_ROWS, _NO_ROWS)
         try:
+            if is_again and self._pool.states is not None:
+                self._restore(rows)
             return rows, self._forward(rows, outcome)
         except Exception as error:
             if self._ranks.num_ranks > 1 or is_lost(self._network.device):
@@ -126,9 +134,9 @@ class Engine:
                 self._fail(rows[0], RowFailed(pb.RowFailure.KIND_INTERNAL, reason), outcome)
                 return [], Logits(_NO_ROWS, _NO_ROWS)
         middle = len(rows) // 2
-        first, logits = self._compute(rows[:middle], outcome)
+        first, logits = self._compute(rows[:middle], outcome, is_again=True)
         chosen, forced = logits.chosen.clone(), logits.forced.clone()  # good until the next call
-        second, logits = self._compute(rows[middle:], outcome)
+        second, logits = self._compute(rows[middle:], outcome, is_again=True)
         return first + second, Logits(
             _joined([chosen, logits.chosen]), _joined([forced, logits.forced])
         )
@@ -157,10 +165,24 @@ class Engine:
             logits[chosen], logits[forced], likeliest.part(chosen), likeliest.part(forced)
         )
 
+    def _restore(self, rows: list[Row]) -> None:
+        """Compute anew what is in front of these rows, whose states a failed pass left behind some
+        of its layers only. Keys and values are written over by the same."""
+        for row in rows:
+            has_images = row.sequence.features is not None  # which may have to be seen as a whole
+            num_tokens = row.start if has_images else _RESTORED_TOKENS
+            for start in range(0, row.start, num_tokens or 1):
+                end = min(start + num_tokens, row.start)
+                batch = self._layout([Row(row.sequence, start, end)])
+                self._rated(batch, batch.kept)
+        self._layouts.forget()
+
     def _layout(self, rows: list[Row]) -> FlatBatch:
         """The batch on the device, where every layer finds it."""
         batch = self._layouts.of(rows)
         self._pool.current.batch = batch.attention
+        if self._pool.states is not None:
+            self._pool.states.lay_out([row.of_states for row in rows])
         return batch
 
     def _rated_and_prompt(

@@ -129,6 +129,9 @@ def describe(
         eos_token=texts.eos_token,
         bidirectional_images=network.view is not View.CAUSAL,
         placeholders=_placeholders(network.config, texts),
+        is_recurrent=pool.states is not None,
+        max_sequences=0 if pool.states is None else pool.states.max_sequences,
+        state_bytes=0 if pool.states is None else pool.states.num_bytes,
     )
 
 

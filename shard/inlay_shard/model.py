@@ -92,7 +92,10 @@ def _check_code(network: Network) -> None:
     kind = type(network.text_tower).__name__
     if not isinstance(network.text_tower, PreTrainedModel):
         raise ModelRefused(f"its decoder is a {kind}, not a text tower of transformers")
-    if network.model._is_stateful or network.text_tower._is_stateful:
+    is_stateful = network.model._is_stateful or network.text_tower._is_stateful
+    if is_stateful and not architecture.num_recurrent_layers(
+        architecture.text_config(network.config)
+    ):
         raise ModelRefused(f"{kind} keeps a recurrent state, which is not supported")
     if not network.text_tower._can_set_attn_implementation():
         raise ModelRefused(f"{kind} does not call attention through transformers' interface")

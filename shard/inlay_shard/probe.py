@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from transformers.configuration_utils import PretrainedConfig
 
-from inlay_shard.architecture import text_config
+from inlay_shard.architecture import attention_kinds, text_config
 from inlay_shard.attention import PAGED, attach, register
 from inlay_shard.cache import AttentionLayer
 from inlay_shard.errors import ModelRefused
@@ -123,10 +124,12 @@ def _attention_modules(tower: nn.Module) -> Iterator[nn.Module]:
 
 def _check_calls(network: Network, called: list[_Recorder]) -> None:
     text = text_config(network.config)
-    if len(called) != text.num_hidden_layers:
+    kinds = attention_kinds(text)
+    num_wanted = text.num_hidden_layers if kinds is None else len(kinds)
+    if len(called) != num_wanted:
         raise ModelRefused(
-            f"{len(called)} of its {text.num_hidden_layers} layers use attention; a layer of "
-            "another kind (recurrent, for instance) is not supported"
+            f"{len(called)} of its {num_wanted} layers use attention; a layer of another kind is "
+            "not supported"
         )
     if any(recorder.num_calls != 1 for recorder in called):
         raise ModelRefused("its layers share their attention, which is not supported")
@@ -137,9 +140,10 @@ def _check_calls(network: Network, called: list[_Recorder]) -> None:
             raise ModelRefused("it caps attention scores in a way that is not supported")
 
 
-def _layer_kinds(text: object, num_layers: int) -> list[str]:
-    kinds: list[str] | None = getattr(text, "layer_types", None)
-    if kinds:
+def _layer_kinds(text: PretrainedConfig, num_layers: int) -> list[str]:
+    """Of the attention of each layer that has some."""
+    kinds = attention_kinds(text)
+    if kinds is not None:
         return kinds
     slides = getattr(text, "sliding_window", None) and getattr(text, "use_sliding_window", True)
     return ["sliding_attention" if slides else "full_attention"] * num_layers

@@ -12,6 +12,7 @@ from inlay_shard.features import FeatureCache, Features
 from inlay_shard.outcome import Outcome
 from inlay_shard.parallel import Ranks
 from inlay_shard.sequence import RunningSequence
+from inlay_shard.state_slots import StateSlots
 
 
 class Roster:
@@ -29,10 +30,12 @@ class Roster:
         image_token_id: int | None,
         images_reach_behind: bool,
         needs_images: bool,
+        state_slots: StateSlots | None = None,
     ) -> None:
         """constraints: None on ranks other than 0. Token ids are below `num_embeddings`, except
         for the placeholder of images. images_reach_behind: images change the positions of what is
-        behind them, or what it sees. needs_images: no prompt may be without."""
+        behind them, or what it sees. needs_images: no prompt may be without. state_slots: where
+        the model keeps states of sequences."""
         self._features = features
         self._constraints = constraints
         self._ranks = ranks
@@ -42,6 +45,7 @@ class Roster:
         self._image_token_id = image_token_id
         self._images_reach_behind = images_reach_behind
         self._needs_images = needs_images
+        self._state_slots = state_slots
         self._sequences: dict[int, RunningSequence] = {}
         self._row_ids: Sequence[int] = ()
 
@@ -52,10 +56,14 @@ class Roster:
         """Forget every sequence."""
         self._sequences.clear()
         self._row_ids = ()
+        if self._state_slots is not None:
+            self._state_slots.clear()
 
     def forget(self, sequence_id: int) -> None:
         """Forget one sequence, if it is there."""
         self._sequences.pop(sequence_id, None)
+        if self._state_slots is not None:
+            self._state_slots.give_back(sequence_id)
 
     def update(self, step: pb.Step, outcome: Outcome) -> list[Row]:
         """Let sequences leave, join and grow, and give the rows of the step.
@@ -111,7 +119,11 @@ class Roster:
         matcher, guard = None, None
         if message.HasField("grammar") and self._constraints is not None:
             matcher, guard = self._constraints.follow(message)
-        return RunningSequence.from_message(message, self._find_features(message), matcher, guard)
+        features = self._find_features(message)
+        sequence = RunningSequence.from_message(message, features, matcher, guard)
+        if self._state_slots is not None:
+            sequence.state_slot = self._state_slots.take(message)
+        return sequence
 
     def _check_token_ids(self, message: pb.Sequence) -> None:
         """A placeholder may have no embedding of its own, but only where an image takes its place;

@@ -78,6 +78,8 @@ class RunningSequence:
     blocks: BlockTable = field(default_factory=BlockTable)
     num_computed: int = 0
     """Tokens whose keys and values are in the pool: [0, num_computed)."""
+    state_slot: int = 0
+    """Where its states are, if the model keeps any: those behind the last of these tokens."""
 
     @classmethod
     def from_message(

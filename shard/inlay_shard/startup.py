@@ -32,10 +32,14 @@ from inlay_shard.memory import measured
 from inlay_shard.model import Report, choose_device, load, quiet
 from inlay_shard.network import Network
 from inlay_shard.parallel import Ranks, join
+from inlay_shard.recurrence import find_recurrent, keep_plain
+from inlay_shard.recurrent_layer import RecurrentLayer
 from inlay_shard.sample import largest_num_pixels, num_pixels, sample
 from inlay_shard.shortcut import find_shortcut
+from inlay_shard.side_by_side import prove_side_by_side
+from inlay_shard.states import bytes_per_slot, choose_num_slots, state_pool
 from inlay_shard.tower import FusedTower, fuse, stream_head
-from inlay_shard.trial import largest_step_bytes, one_row
+from inlay_shard.trial import largest_step_bytes, lay_out_one_row
 
 
 @dataclass(frozen=True)
@@ -144,7 +148,8 @@ def _fit_attention(
     report("fitting attention")
     reference = probe.reference_logits(network)
     layers = probe.install(network)
-    fused = _pack(network, layers, config, report) if ranks.num_ranks == 1 else None
+    recurrent = find_recurrent(network, [layer.module for layer in layers])
+    fused = _pack(network, layers, recurrent, config, report) if ranks.num_ranks == 1 else None
     if fused is not None:
         layers = in_panels(layers)
     plan = plan_graphs(
@@ -153,10 +158,12 @@ def _fit_attention(
         layers,
         ranks,
         report,
-        sizes=config.cuda_graphs,
+        sizes=() if recurrent else config.cuda_graphs,
         block_size=config.block_size,
         vocab_size=reference.shape[1],
     )
+    num_slots = choose_num_slots(recurrent, network.device)
+    states_bytes = num_slots * bytes_per_slot(recurrent)
     num_blocks = config.num_blocks
     if num_blocks is None:
         report("trying the largest step (the first start compiles it, which takes a while)")
@@ -168,12 +175,13 @@ def _fit_attention(
             vocab_size=reference.shape[1],
             num_tokens=num_tokens,
             block_size=config.block_size,
+            recurrent=recurrent,
         )
         num_blocks = choose_num_blocks(
             bytes_per_block(layers, config.block_size, network.dtype),
             config.block_size,
             network.device,
-            reserved_bytes=step_bytes + image_bytes + plan.num_bytes,
+            reserved_bytes=step_bytes + image_bytes + plan.num_bytes + states_bytes,
         )
         num_blocks = int(ranks.least(torch.tensor([num_blocks])).item())
     pool = KVPool(
@@ -184,6 +192,7 @@ def _fit_attention(
         dtype=network.dtype,
         device=network.device,
         num_scratch_blocks=plan.num_scratch_blocks,
+        states=state_pool(recurrent, num_slots, network.device),
     )
     num_tokens = min(len(reference), num_blocks * config.block_size)
     _prove(network, pool, fused, reference[:num_tokens])
@@ -198,7 +207,7 @@ def _prove(
     A compiled tower that gives others is undone first; one of int8 cannot be."""
     ours = _paged_logits(network, pool, len(reference))
     if fused is not None and fused.agrees(reference, ours):
-        pool.current.batch = one_row(0, len(reference), pool)
+        lay_out_one_row(0, len(reference), pool)
         network.shortcut = shortcut = find_shortcut(network, fused, len(reference))
         network.rated_shortcut = None if shortcut is None else shortcut.rated
     elif fused is not None and fused.is_quantised:
@@ -209,10 +218,15 @@ def _prove(
         ours = _paged_logits(network, pool, len(reference))
     if fused is None or not fused.is_quantised:
         probe.check_equal(reference, ours, network.dtype)
+    prove_side_by_side(network, pool, reference)
 
 
 def _pack(
-    network: Network, layers: Sequence[AttentionLayer], config: ShardConfig, report: Report
+    network: Network,
+    layers: Sequence[AttentionLayer],
+    recurrent: Sequence[RecurrentLayer],
+    config: ShardConfig,
+    report: Report,
 ) -> FusedTower | None:
     """On the CPU, lay weights out for it: a text tower of the common kind as a whole, and layer by
     layer what is left of the model.
@@ -224,7 +238,7 @@ def _pack(
     fused, is_quantised = None, config.quantize is not None
     if not fits(config.block_size):
         report(f"blocks of {config.block_size} tokens: slower than multiples of {PANEL}")
-    elif network.has_plain_embeddings and all_alike(layers):
+    elif network.has_plain_embeddings and all_alike(layers) and not recurrent:
         fused = fuse(network, [layer.module for layer in layers], is_quantised=is_quantised)
     if fused is None and is_quantised:
         raise ModelRefused(
@@ -235,6 +249,7 @@ def _pack(
     if fused is not None:
         report("packing the text tower")
         stream_head(network, is_quantised=is_quantised)
+    keep_plain(recurrent)
     inlay_kernels.pack_linears(network.model)
     quicken_layers(network)
     return fused
@@ -247,7 +262,7 @@ def _paged_logits(network: Network, pool: KVPool, num_tokens: int) -> torch.Tens
     cuts = sorted({0, num_tokens // 2, num_tokens - 1, num_tokens})
     pieces = []
     for start, end in zip(cuts[:-1], cuts[1:], strict=True):
-        pool.current.batch = one_row(start, end, pool).to(network.device)
+        lay_out_one_row(start, end, pool)
         keep = torch.arange(end - start, device=network.device)
         pieces.append(network.logits(token_ids[start:end], positions[:, start:end], keep))
     return torch.cat(pieces)

@@ -11,7 +11,10 @@ from inlay_shard.cache import AttentionLayer, KVPool
 from inlay_shard.controls import SamplingRow
 from inlay_shard.memory import measured
 from inlay_shard.network import Network
+from inlay_shard.parts import StateRow
+from inlay_shard.recurrent_layer import RecurrentLayer
 from inlay_shard.sampler import RowMasks, Sampler
+from inlay_shard.states import state_pool
 
 NUM_CHOOSING = 128
 """Rows that choose a token in the largest step."""
@@ -30,6 +33,7 @@ def largest_step_bytes(
     vocab_size: int,
     num_tokens: int,
     block_size: int,
+    recurrent: Sequence[RecurrentLayer] = (),
 ) -> int:
     """Memory that a step of `num_tokens` prompt tokens takes at its peak, beside the KV pool.
 
@@ -45,6 +49,7 @@ def largest_step_bytes(
         block_size=block_size,
         dtype=network.dtype,
         device=network.device,
+        states=state_pool(recurrent, 1, network.device),
     )
     sampler = Sampler(vocab_size, network.device, kernels)
     _step(network, pool, sampler, min(num_tried, _NUM_WARMING))
@@ -59,7 +64,7 @@ def _step(network: Network, pool: KVPool, sampler: Sampler, num_tokens: int) -> 
     positions = torch.arange(num_tokens, device=network.device)
     positions = positions.expand(network.num_position_axes, -1)
     keep = torch.arange(max(0, num_tokens - NUM_CHOOSING), num_tokens, device=network.device)
-    pool.current.batch = one_row(0, num_tokens, pool).to(network.device)
+    lay_out_one_row(0, num_tokens, pool)
     logits = network.logits(token_ids, positions, keep)
     sampling = pb.Sampling(do_sample=True, top_k=1, top_p=0.5, typical_p=0.5)
     row = SamplingRow(sampling=sampling, prompt_ids=[0], output_ids=[])
@@ -68,10 +73,21 @@ def _step(network: Network, pool: KVPool, sampler: Sampler, num_tokens: int) -> 
     sampler.choose(logits, [row] * len(keep), masks)
 
 
-def one_row(start: int, end: int, pool: KVPool) -> AttentionBatch:
-    """Tokens [start, end) of a sequence in the last blocks of the pool, highest first."""
+def lay_out_one_row(start: int, end: int, pool: KVPool) -> None:
+    """Let the next pass of the model compute tokens [start, end) of a sequence."""
+    pool.current.batch = one_row(start, end, pool).to(pool.device)
+    if pool.states is not None:
+        pool.states.lay_out([StateRow(0, end - start, start > 0)])
+
+
+def one_row(start: int, end: int, pool: KVPool, *, num_behind: int = 0) -> AttentionBatch:
+    """Tokens [start, end) of a sequence in the last blocks of the pool, highest first.
+
+    num_behind: blocks that are left free behind them.
+    """
     num_blocks = -(-end // pool.block_size)
-    table = torch.arange(pool.num_blocks - 1, pool.num_blocks - 1 - num_blocks, -1)
+    highest = pool.num_blocks - 1 - num_behind
+    table = torch.arange(highest, highest - num_blocks, -1)
     own = torch.arange(start, end)
     return AttentionBatch(
         row_starts=torch.tensor([0, end - start], dtype=torch.int32),

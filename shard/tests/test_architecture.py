@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 import torch
 from driver import Driver
+from families.listing import classes
+from families.making import make_folder
+from families.recipes import Recipe
 from local_shard import start_shard
 from tiny_models import TEXT, make_tiny, make_tokenizer
 from transformers import (
     Gemma2Config,
     Gemma2ForCausalLM,
-    MambaConfig,
-    MambaForCausalLM,
     MistralConfig,
     MistralForCausalLM,
 )
@@ -21,6 +22,7 @@ from transformers_reference import Reference
 
 from inlay_shard.architecture import auto_class, check, max_positions, read_config
 from inlay_shard.errors import ModelRefused
+from inlay_shard.model import quiet
 from inlay_shard.probe import check_equal
 
 
@@ -43,8 +45,8 @@ def test_folder_without_a_model(tmp_path: Path) -> None:
 
 def test_configurations_that_cannot_be_served(tmp_path: Path) -> None:
     folder = make_tiny("qwen2", tmp_path)
-    layers = ["full_attention", "linear_attention"]
-    assert "linear_attention" in refused(folder, layer_types=layers)
+    layers = ["full_attention", "indexed_attention"]
+    assert "indexed_attention" in refused(folder, layer_types=layers)
     layers = ["full_attention", "full_attention"]
     assert "encoder-decoder" in refused(folder, layer_types=layers, is_encoder_decoder=True)
 
@@ -63,11 +65,19 @@ def test_model_that_does_not_generate_is_refused(tmp_path: Path) -> None:
         auto_class(read_config(tmp_path))
 
 
-def test_recurrent_model_is_refused(tmp_path: Path) -> None:
-    config = MambaConfig(vocab_size=320, hidden_size=32, num_hidden_layers=2, state_size=4)
-    MambaForCausalLM(config).save_pretrained(tmp_path)
-    with pytest.raises(ModelRefused, match="linear_attention, which is not supported"):
-        start_shard(tmp_path)
+def test_states_that_are_not_in_the_cache_are_refused(tmp_path: Path) -> None:
+    with quiet():
+        make_folder(*classes("recurrent_gemma"), Recipe(), tmp_path)
+        with pytest.raises(ModelRefused, match="2 of its layers are recurrent and 0 modules keep"):
+            start_shard(tmp_path)
+
+
+def test_recurrent_layers_are_not_split(tmp_path: Path) -> None:
+    path = make_tiny("qwen2", tmp_path) / "config.json"
+    kinds = {"layer_types": ["full_attention", "linear_attention"]}
+    path.write_text(json.dumps(json.loads(path.read_text()) | kinds))
+    with pytest.raises(ModelRefused, match="recurrent layers, which are not split"):
+        check(read_config(tmp_path), 2)
 
 
 @pytest.mark.parametrize("family", ["mistral", "gemma2"])

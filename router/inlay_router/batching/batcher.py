@@ -41,7 +41,8 @@ class Batcher:
     def _meet(self, replica: Replica) -> None:
         self._replica = replica
         self._pool = replica.pool
-        self._prefix = PrefixCache(replica, is_on=self._limits.has_prefix_cache)
+        has_prefix_cache = self._limits.has_prefix_cache and replica.can_share_blocks
+        self._prefix = PrefixCache(replica, is_on=has_prefix_cache)
         self._pace = pace_of(self._limits, replica.device)
         self._steps = StepStream()
         self._running = Running(replica, self._prefix, self._steps)
@@ -165,7 +166,7 @@ class Batcher:
         """
         while draft.num_prefill_tokens_left and (sequence := self._waiting.head()) is not None:
             num_others = len(self._running) + len(self._followers)
-            if num_others >= self._limits.max_batch_size:
+            if num_others >= min(self._limits.max_batch_size, self._replica.max_sequences):
                 break
             cached_ids = self._prefix.find(sequence)
             num_spare = num_others + self._followers.num_blocks

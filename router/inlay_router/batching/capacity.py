@@ -28,8 +28,14 @@ def check_can_ever_run(sequence: Sequence, pool: BlockPool) -> None:
 
 def in_words(facts: pb.ModelFacts, *, max_total_tokens: int, max_prefill_tokens: int) -> str:
     """What the operator gets to know at start-up, with TGI's names for the limits."""
-    return (
+    words = (
         f"KV cache: {facts.num_blocks} blocks x {facts.block_size} tokens"
         f" = {facts.pool_bytes / 2**30:.2f} GiB; max_total_tokens {max_total_tokens};"
         f" max_batch_prefill_tokens {max_prefill_tokens}"
     )
+    if facts.is_recurrent:
+        words += (
+            f"; recurrent layers: states of {facts.max_sequences} sequences ="
+            f" {facts.state_bytes / 2**30:.2f} GiB, no prefix cache"
+        )
+    return words

@@ -1,5 +1,6 @@
 """What the batcher must know of the replica whose steps it makes."""
 
+import sys
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -21,6 +22,10 @@ class Replica:
     """As torch names it."""
     has_whole_images: bool = False
     """Whether no step may end within an image, because its tokens see each other both ways."""
+    can_share_blocks: bool = True
+    """Whether a sequence can go on behind blocks that another one computed."""
+    max_sequences: int = sys.maxsize
+    """Sequences that may run at a time, beside what its blocks allow."""
 
     @classmethod
     def of(cls, facts: pb.ModelFacts) -> Self:
@@ -29,4 +34,6 @@ class Replica:
             pool=BlockPool(num_blocks=facts.num_blocks, block_size=facts.block_size),
             device=facts.device,
             has_whole_images=facts.bidirectional_images,
+            can_share_blocks=not facts.is_recurrent,
+            max_sequences=facts.max_sequences or sys.maxsize,
         )

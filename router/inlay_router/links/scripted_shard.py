@@ -160,12 +160,15 @@ class ScriptedShard:
         self._known_ids.add(joined.sequence_id)
         assert joined.num_cached_tokens < len(joined.token_ids), "nothing is left to compute"
         assert not (joined.num_cached_tokens and joined.prompt_logprobs), "who computes them?"
+        assert not (joined.num_cached_tokens and self.facts.is_recurrent), "where are its states?"
         if self._needs_features(joined) and joined.features_key not in self.features:
             self._fail(joined.sequence_id, pb.RowFailure.KIND_FEATURES_MISSING, "gone", result)
             return
         images = self.images.get(joined.features_key, {})
         held = _Held(joined, list(joined.token_ids), images, num_computed=joined.num_cached_tokens)
         self._held[joined.sequence_id] = held
+        most = self.facts.max_sequences
+        assert not most or len(self._held) <= most + 1, f"states of {len(self._held)} sequences"
 
     def _needs_features(self, joined: pb.Sequence) -> bool:
         """Whether there is an image that is not in the cache already, as far as is known."""

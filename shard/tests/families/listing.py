@@ -8,18 +8,19 @@ from transformers.models.auto.modeling_auto import (
 )
 
 TEXT = (
-    *("afmoe", "apertus", "arcee", "biogpt", "bitnet", "bloom", "codegen", "cohere", "cohere2"),
-    *("ctrl", "deepseek_v2", "deepseek_v3", "deepseek_v32", "doge", "ernie4_5", "exaone4"),
-    *("falcon", "falcon_h1", "falcon_mamba", "flex_olmo", "gemma", "gemma2", "gemma3_text"),
-    *("gemma3n_text", "gemma4_text", "glm", "glm4", "glm4_moe", "glm4_moe_lite", "gpt2"),
-    *("gpt_bigcode", "gpt_neo", "gpt_neox", "gpt_oss", "gptj", "granite", "granitemoe"),
+    *("afmoe", "apertus", "arcee", "bailing_hybrid", "bamba", "biogpt", "bitnet", "bloom"),
+    *("codegen", "cohere", "cohere2", "ctrl", "deepseek_v2", "deepseek_v3", "deepseek_v32", "doge"),
+    *("ernie4_5", "exaone4", "falcon", "falcon_h1", "falcon_mamba", "flex_olmo", "gemma", "gemma2"),
+    *("gemma3_text", "gemma3n_text", "gemma4_text", "glm", "glm4", "glm4_moe", "glm4_moe_lite"),
+    *("gpt2", "gpt_bigcode", "gpt_neo", "gpt_neox", "gpt_oss", "gptj", "granite", "granitemoe"),
     *("granitemoehybrid", "helium", "hunyuan_v1_dense", "hunyuan_v1_moe", "internlm3", "jamba"),
-    *("jetmoe", "lfm2", "lfm2_moe", "llama", "llama4_text", "mamba", "mamba2", "mimo_v2_flash"),
-    *("minicpm3", "minimax", "minimax_m2", "ministral", "mistral", "mixtral"),
-    *("modernbert-decoder", "nanochat", "nemotron", "nemotron_h", "olmo", "olmo2", "olmo3"),
-    *("olmoe", "opt", "persimmon", "phi", "phi3", "phi4_multimodal", "phimoe", "qwen2"),
-    *("qwen2_moe", "qwen3", "qwen3_moe", "qwen3_next", "recurrent_gemma", "rwkv", "seed_oss"),
-    *("smollm3", "solar_open", "stablelm", "starcoder2", "xglm", "xlstm", "youtu"),
+    *("jetmoe", "kimi_linear", "lfm2", "lfm2_moe", "lfm3", "llama", "llama4_text", "mamba"),
+    *("mamba2", "mimo_v2_flash", "minicpm3", "minimax", "minimax_m2", "ministral", "mistral"),
+    *("mixtral", "modernbert-decoder", "nanochat", "nemotron", "nemotron_h", "olmo", "olmo2"),
+    *("olmo3", "olmo_hybrid", "olmoe", "opt", "persimmon", "phi", "phi3", "phi4_multimodal"),
+    *("phimoe", "qwen2", "qwen2_moe", "qwen3", "qwen3_5_moe_text", "qwen3_5_text", "qwen3_moe"),
+    *("qwen3_next", "recurrent_gemma", "rwkv", "seed_oss", "smollm3", "solar_open", "stablelm"),
+    *("starcoder2", "xglm", "xlstm", "youtu", "zaya"),
 )
 """Model types that `AutoModelForCausalLM` loads; those that people serve, and some to refuse."""
 

@@ -207,6 +207,20 @@ RECIPES: dict[str, Recipe] = {
         processor={"patch_size": 8, "spatial_merge_size": 2},
     ),
     "mistral4": Recipe(config=ALL_HEADS),
+    "bamba": Recipe(config={"attn_layer_indices": [1], "mamba_d_head": 16, "mamba_n_heads": 8}),
+    "falcon_h1": Recipe(config={"mamba_d_ssm": 128, "mamba_n_heads": 8, "mamba_d_head": 16}),
+    "granitemoehybrid": Recipe(
+        config={
+            "layer_types": ["linear_attention", "full_attention"],
+            "mamba_n_heads": 8,
+            "mamba_d_head": 16,
+        }
+    ),
+    "inkling2": Recipe(config={"vision_config": {"text_hidden_size": 64}}),
+    "jamba": Recipe(config={"attn_layer_period": 2, "attn_layer_offset": 1}),
+    "mamba2": Recipe(config={"num_heads": 8, "head_dim": 16, "n_groups": 1}),
+    "nemotron_h_omni": Recipe(config={"text_config": {"model_type": "nemotron_h"}}),
+    "zaya": Recipe(config={"num_experts_per_tok": 1}),
     "deepseek_v2": Recipe(config=ALL_HEADS),
     "deepseek_v3": Recipe(config=ALL_HEADS),
     "glm4_moe_lite": Recipe(config=ALL_HEADS),

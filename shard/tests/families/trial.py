@@ -180,8 +180,11 @@ def _run(shard: Shard, questions: list[Question], chunk: int) -> bool:
     return [one.output_ids for one in running] == [question.answer for question in questions]
 
 
-def _continues(shard: Shard, questions: list[Question]) -> bool:
-    """Whether prompts that are asked again are answered from blocks of the first time."""
+def _continues(shard: Shard, questions: list[Question]) -> bool | None:
+    """Whether prompts that are asked again are answered from blocks of the first time; None if the
+    model has states that are not in blocks."""
+    if shard.facts.is_recurrent:
+        return None
     driver = Driver(shard)
     replies = [shard.prepare(question.prompt) for question in questions]
     first = [_add_seen(driver, reply) for reply in replies]
