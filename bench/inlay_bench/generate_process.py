@@ -12,9 +12,9 @@ import msgspec
 import torch
 from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
-from transformers.generation.streamers import BaseStreamer
 from transformers.utils import logging
 
+from inlay_bench.adapters.clock import Clock
 from inlay_bench.batch import Batch
 from inlay_bench.generate_calls import (
     BatchReply,
@@ -27,20 +27,6 @@ from inlay_bench.generate_calls import (
 )
 from inlay_bench.machine import measure_machine
 from inlay_bench.prompts import Prompt
-
-
-class Clock(BaseStreamer):
-    """Notes when `generate` hands over the prompts and then each step's tokens."""
-
-    def __init__(self) -> None:
-        self.times: list[float] = []
-
-    def put(self, value: torch.Tensor) -> None:
-        """Called once with the prompts and once a step."""
-        self.times.append(time.perf_counter())
-
-    def end(self) -> None:
-        """Nothing is left to note."""
 
 
 class Generator:

@@ -1,29 +1,14 @@
 """Drives `generate` of `transformers` on pictures, which its continuous batching does not take."""
 
-import time
 from collections.abc import Sequence
 
 import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
-from transformers.generation.streamers import BaseStreamer
 
+from inlay_bench.adapters.clock import Clock
 from inlay_bench.adapters.loop import serve
 from inlay_bench.adapters.picture import open_picture
 from inlay_bench.adapters.stream import Load, Prompt, Stream
-
-
-class Clock(BaseStreamer):
-    """Notes when `generate` hands over the prompts and then each step's tokens."""
-
-    def __init__(self) -> None:
-        self.times: list[float] = []
-
-    def put(self, value: torch.Tensor) -> None:
-        """Called once with the prompts and once a step."""
-        self.times.append(time.perf_counter())
-
-    def end(self) -> None:
-        """Nothing is left to note."""
 
 
 class Generate:

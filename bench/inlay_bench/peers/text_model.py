@@ -16,7 +16,7 @@ from transformers import (
 )
 
 from inlay_bench.bench_model import fill_weights, special_ids
-from inlay_bench.shape import TextShape
+from inlay_bench.shape import BENCH_SHAPE, TextShape
 from inlay_bench.vocabulary import END, PAD, SPECIAL_TOKENS, build_tokenizer
 
 
@@ -37,15 +37,7 @@ class TextModel:
 SMOL = TextModel(
     name="smol",
     architecture="llama",
-    shape=TextShape(
-        num_layers=30,
-        hidden_size=576,
-        intermediate_size=1536,
-        num_heads=9,
-        num_kv_heads=3,
-        head_size=64,
-        vocab_size=49_280,
-    ),
+    shape=BENCH_SHAPE.text,
     is_tied=False,
 )
 """The text tower of SmolVLM-256M."""

@@ -3,7 +3,6 @@
 import asyncio
 import re
 import sys
-import time
 import urllib.request
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -15,6 +14,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from inlay_bench.batch import BenchFailed
+from inlay_bench.pairs import median_ratio
+from inlay_bench.rounds import in_turn, rounds
 from inlay_bench.run_options import read_options
 from inlay_bench.saved import describe_machine, now
 from inlay_bench.server_side import ServerSide, start_server
@@ -94,9 +95,11 @@ class ForcedPoint(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def ratio(self) -> float:
-        """Tokens/s with over without: median of the rounds, each pair taken one after the other."""
-        pairs = zip(self.with_forced, self.without, strict=True)
-        return median(one.tokens_per_second / other.tokens_per_second for one, other in pairs)
+        """Tokens/s with over without."""
+        with_forced, without = (
+            [rate.tokens_per_second for rate in rates] for rates in (self.with_forced, self.without)
+        )
+        return median_ratio(with_forced, without)
 
 
 class ForcedResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,7 +113,6 @@ class ForcedResult(msgspec.Struct, frozen=True, kw_only=True):
 
 async def measure(options: ForcedOptions) -> ForcedResult:
     """Rounds with and without in turn, until the time is spent. Raises BenchFailed."""
-    deadline = time.monotonic() + 60 * options.minutes
     points = [
         ForcedPoint(schema=name, num_streams=num_streams, with_forced=[], without=[])
         for name in SCHEMAS
@@ -128,9 +130,7 @@ async def measure(options: ForcedOptions) -> ForcedResult:
         for point in points:  # so that grammars are compiled
             for side in sides:
                 await rate(side, point, "warm-up")
-        for index in range(options.num_rounds):
-            if index and time.monotonic() > deadline:
-                break
+        for index in rounds(options.num_rounds, options.minutes):
             for point in points:
                 await run_pair(sides, point, index)
     return ForcedResult(
@@ -140,9 +140,9 @@ async def measure(options: ForcedOptions) -> ForcedResult:
 
 async def run_pair(sides: Sequence[ServerSide], point: ForcedPoint, index: int) -> None:
     """With and without, who comes first in turn. Raises BenchFailed."""
-    pairs = list(zip(sides, (point.with_forced, point.without), strict=True))
-    for side, rates in pairs if index % 2 == 0 else reversed(pairs):
-        rates.append(await rate(side, point, f"round {index}"))
+    for is_without in in_turn(index):
+        rates = point.without if is_without else point.with_forced
+        rates.append(await rate(sides[is_without], point, f"round {index}"))
 
 
 async def rate(side: ServerSide, point: ForcedPoint, moment: str) -> Rate:

@@ -10,6 +10,7 @@ from statistics import median
 import msgspec
 from tokenizers import Tokenizer
 
+from inlay_bench.pairs import goal_line, median_ratio
 from inlay_bench.peers.models import MODELS, model_in_form
 from inlay_bench.peers.workload import Words, decode_rate
 from inlay_bench.rounds import in_turn, rounds
@@ -68,8 +69,8 @@ class GrammarPoint(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def ratio(self) -> float:
-        """With over without: median of the rounds, each pair taken one after the other."""
-        return median(held / free for held, free in zip(self.held, self.free, strict=True))
+        """With the schema over without."""
+        return median_ratio(self.held, self.free)
 
 
 class GrammarResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -150,10 +151,7 @@ def write_page(result: GrammarResult) -> str:
     """The table for people."""
     lines = ["decode tokens/s over HTTP with a JSON schema on every row, and without"]
     lines += [f"  {describe(point)}" for point in result.points]
-    worst = min(point.ratio for point in result.points)
-    verdict = "reached" if worst >= BAR else "missed"
-    lines.append(f"goal: at least {BAR} everywhere: {worst:.3f}, {verdict}")
-    return "\n".join(lines)
+    return "\n".join([*lines, goal_line((point.ratio for point in result.points), BAR)])
 
 
 def parse_options(argv: Sequence[str] | None = None) -> GrammarOptions:
