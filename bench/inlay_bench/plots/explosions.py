@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from inlay_bench.plots.style import GREY, figure
+from inlay_bench.plots.style import figure
+from inlay_bench.plots.tail import draw_tails
 from inlay_bench.serving.explosions import ExplosionsResult
 
 LINES = (
@@ -17,14 +18,11 @@ def draw(result: ExplosionsResult, path: Path) -> None:
     note = f"{result.machine}, {result.num_threads} thread computes, {result.when}"
     title = f"Inter-token latency of {result.num_streams} streams while grammars arrive"
     with figure(path, title, note) as (panel,):
-        for name, label, colour in LINES:
-            gaps = sorted(getattr(result, name))
-            longer = [1 - place / len(gaps) for place in range(len(gaps))]
-            words = label.format(result.num_clients)
-            panel.step(gaps, longer, where="post", label=words, color=colour)
-        panel.axhline(0.01, color=GREY, lw=0.8)
-        panel.set_xscale("log")
-        panel.set_yscale("log")
-        panel.set_xlabel("ms to the next token")
-        panel.set_ylabel("share of gaps at least as long (line: p99)")
+        draw_tails(
+            panel,
+            (
+                (getattr(result, name), label.format(result.num_clients), colour)
+                for name, label, colour in LINES
+            ),
+        )
         panel.legend(fontsize=7)

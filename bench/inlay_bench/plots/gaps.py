@@ -4,6 +4,7 @@ from pathlib import Path
 from statistics import median
 
 from inlay_bench.plots.style import GREY, figure
+from inlay_bench.plots.tail import draw_tails
 from inlay_bench.serving.stalls import BAR, NUM_ARRIVALS, NUM_PROMPT_TOKENS, StallsResult
 
 LINES = (
@@ -18,15 +19,8 @@ def draw(result: StallsResult, path: Path) -> None:
     note = f"{result.machine}, {result.num_threads} threads, {result.when}"
     title = "Inter-token latency of a running text stream"
     with figure(path, title, note) as (panel,):
-        for name, label, colour in LINES:
-            gaps = sorted(getattr(result, name))
-            longer = [1 - place / len(gaps) for place in range(len(gaps))]
-            panel.step(gaps, longer, where="post", label=label, color=colour)
+        lines = ((getattr(result, name), label, colour) for name, label, colour in LINES)
+        draw_tails(panel, lines)
         bar = BAR * median(result.quiet)
         panel.axvline(bar, color=GREY, ls=":", lw=1, label=f"{BAR:.0f} quiet medians")
-        panel.axhline(0.01, color=GREY, lw=0.8)
-        panel.set_xscale("log")
-        panel.set_yscale("log")
-        panel.set_xlabel("ms to the next token")
-        panel.set_ylabel("share of gaps at least as long (line: p99)")
         panel.legend(fontsize=7)
