@@ -2,39 +2,20 @@
 
 import asyncio
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Iterator
 
 import psutil
 import pytest
+from running_pool import BOMB, MIB, PATIENT, SMALL, Running, process_id, refusal
 from tokenizers import Tokenizer
 
 from inlay_grammars.limits import CompileLimits
 from inlay_grammars.pool import CompilePool
-from inlay_grammars.process import ProcessEnded
-from inlay_grammars.spec import GrammarError, GrammarSpec, SpecLimits
+from inlay_grammars.spec import GrammarSpec, SpecLimits
 
-MIB = 1024 * 1024
-
-SMALL = GrammarSpec("json", '{"type": "integer"}')
 NOT = GrammarSpec("json", '{"not": {"pattern": "a"}}')
-# Half a minute and gigabytes, from a kilobyte.
-BOMB = GrammarSpec(
-    "json",
-    json.dumps(
-        {
-            "type": "string",
-            "allOf": [{"pattern": f"(a|b)*a(a|b){{{i}}}c*"} for i in range(1, 30)],
-        }
-    ),
-)
-
-# Nothing that a bomb would reach before its test is over.
-PATIENT = CompileLimits(seconds=100, memory_bytes=4096 * MIB)
 
 
 def chain(num_links: int) -> GrammarSpec:
@@ -45,32 +26,6 @@ def chain(num_links: int) -> GrammarSpec:
     }
     definitions[f"d{num_links}"] = {"type": "string"}
     return GrammarSpec("json", json.dumps({"$ref": "#/$defs/d0", "$defs": definitions}))
-
-
-class Running:
-    """A started pool and the loop that it runs in; starting one takes a second."""
-
-    def __init__(
-        self,
-        tokenizer: Tokenizer,
-        limits: CompileLimits | None = None,
-        spec_limits: SpecLimits | None = None,
-    ) -> None:
-        self._runner = asyncio.Runner()
-        self.pool = CompilePool(
-            tokenizer.to_str(), 1003, [0, 1], limits=limits, spec_limits=spec_limits
-        )
-
-    def __enter__(self) -> "Running":
-        self._runner.run(self.pool.start())
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._runner.run(self.pool.stop())
-        self._runner.close()
-
-    def play(self, scenario: Callable[[CompilePool], Coroutine[object, object, None]]) -> None:
-        self._runner.run(scenario(self.pool))
 
 
 @pytest.fixture(scope="module")
@@ -87,23 +42,6 @@ def hasty(tokenizer: Tokenizer) -> Iterator[Running]:
     limits = CompileLimits(seconds=0.5, memory_bytes=4096 * MIB, max_workers=1)
     with Running(tokenizer, limits) as running:
         yield running
-
-
-async def refusal(pool: CompilePool, spec: GrammarSpec) -> str:
-    with pytest.raises(GrammarError) as caught:
-        await pool.check(spec)
-    return str(caught.value)
-
-
-def next_children(process: psutil.Process, before: list[psutil.Process]) -> list[psutil.Process]:
-    while (now := process.children()) in ([], before):
-        time.sleep(0.01)
-    return now
-
-
-def process_id(pool: CompilePool) -> int:
-    assert pool.process_id is not None
-    return pool.process_id
 
 
 def test_accepts_and_refuses_as_the_compiler_does(usual: Running) -> None:
@@ -210,100 +148,6 @@ def test_other_checks_go_on_while_a_bomb_compiles(tokenizer: Tokenizer) -> None:
         running.play(scenario)
 
 
-def test_a_compile_process_that_was_killed_is_replaced(tokenizer: Tokenizer) -> None:
-    async def scenario(pool: CompilePool) -> None:
-        process = psutil.Process(process_id(pool))
-        bomb = asyncio.create_task(pool.check(BOMB))
-        await pool.check(SMALL)  # so the bomb is under way
-        (canary,) = process.children()
-        process.kill()
-        await pool.check(GrammarSpec("regex", "after"))
-        assert process_id(pool) != process.pid
-        assert not bomb.done()
-        _, alive = psutil.wait_procs([canary], timeout=30)
-        assert alive == []
-
-    with Running(tokenizer, PATIENT) as running:
-        running.play(scenario)
-
-
-def test_a_compile_process_that_hangs_is_replaced(
-    tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("inlay_grammars.process.HANG_SECONDS", 0.0)
-
-    async def scenario(pool: CompilePool) -> None:
-        before = process_id(pool)
-        os.kill(before, signal.SIGSTOP)
-        await asyncio.gather(pool.check(SMALL), pool.check(GrammarSpec("regex", "[ab]+")))
-        assert process_id(pool) != before
-
-    with Running(tokenizer, CompileLimits(seconds=2.0)) as running:
-        running.play(scenario)
-
-
-def test_a_compile_process_that_hangs_from_the_start(
-    tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("inlay_grammars.process.START_SECONDS", 0.0)
-
-    async def scenario() -> None:
-        pool = CompilePool(tokenizer.to_str(), 1003, [0, 1])
-        with pytest.raises(ProcessEnded):
-            await pool.start()
-        assert pool.process_id is None
-
-    asyncio.run(scenario())
-
-
-def test_a_compilation_that_was_killed_is_tried_again(tokenizer: Tokenizer) -> None:
-    async def scenario(pool: CompilePool) -> None:
-        process = psutil.Process(process_id(pool))
-        bomb = asyncio.create_task(pool.check(BOMB))
-        await pool.check(SMALL)  # so the bomb is under way
-        canaries = process.children()
-        canaries[0].kill()
-        again = await asyncio.to_thread(next_children, process, canaries)
-        assert len(again) == 1 and not bomb.done()
-        assert process_id(pool) == process.pid
-
-    with Running(tokenizer, PATIENT) as running:
-        running.play(scenario)
-
-
-def test_a_compilation_that_is_always_killed_is_refused(tokenizer: Tokenizer) -> None:
-    async def scenario(pool: CompilePool) -> None:
-        process = psutil.Process(process_id(pool))
-        bomb = asyncio.create_task(refusal(pool, BOMB))
-        while not bomb.done():
-            for canary in process.children():
-                canary.kill()
-            await asyncio.sleep(0.01)
-        assert "ended, repeatedly" in await bomb
-
-    with Running(tokenizer, PATIENT) as running:
-        running.play(scenario)
-
-
-def test_a_process_whose_pipe_broke_is_replaced_before_its_end_is_seen(
-    tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def scenario(pool: CompilePool) -> None:
-        before = pool.process_id
-        write = asyncio.StreamWriter.write
-
-        def fail_once(writer: asyncio.StreamWriter, data: bytes) -> None:
-            monkeypatch.setattr(asyncio.StreamWriter, "write", write)
-            raise BrokenPipeError
-
-        monkeypatch.setattr(asyncio.StreamWriter, "write", fail_once)
-        await pool.check(SMALL)
-        assert pool.process_id != before
-
-    with Running(tokenizer) as running:
-        running.play(scenario)
-
-
 def test_a_tokenizer_that_cannot_be_used_refuses_every_grammar(tokenizer: Tokenizer) -> None:
     async def scenario() -> None:
         pool = CompilePool(tokenizer.to_str(), 100, [0])
@@ -312,29 +156,6 @@ def test_a_tokenizer_that_cannot_be_used_refuses_every_grammar(tokenizer: Tokeni
         await pool.stop()
 
     asyncio.run(scenario())
-
-
-def test_the_process_ends_when_its_parent_dies(tokenizer: Tokenizer) -> None:
-    parent = """
-import asyncio, os, sys
-from inlay_grammars.pool import CompilePool
-from inlay_grammars.process import ProcessEnded
-async def main():
-    pool = CompilePool(sys.stdin.read(), 1003, [0])
-    await pool.start()
-    print("ready", flush=True)
-    os._exit(1)
-asyncio.run(main())
-"""
-    # The compile process holds standard error too: this returns only when it has ended.
-    done = subprocess.run(
-        [sys.executable, "-c", parent],
-        input=tokenizer.to_str(),
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert (done.returncode, done.stdout) == (1, "ready\n"), done.stderr
 
 
 def test_the_router_imports_nothing_heavy() -> None:
