@@ -14,7 +14,7 @@ from outlines.inputs import Image as GrammarImage
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from inlay_training.cases import FORMS, SCHEMA_KIND, Case, draw_cases, draw_file, find
-from inlay_training.questions import to_json
+from inlay_training.descriptions import to_json
 from inlay_training.world import COLOR_NAMES, MAX_ITEMS, SHAPES, draw_held
 
 SHIPPED = Path(__file__).parents[2] / "front" / "inlay" / "embedded_model"

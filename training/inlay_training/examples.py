@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from random import Random
 
-from inlay_training.questions import caption, to_json
+from inlay_training.descriptions import caption, to_json
 from inlay_training.world import COLOR_NAMES, PLACES, SHAPES, Item, Scene, draw_picture
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

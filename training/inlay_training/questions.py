@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 
+from inlay_training.descriptions import article, caption, join, phrase, to_json
 from inlay_training.prompts import PROMPTS, SMALL_TALK
 from inlay_training.world import COLOR_NAMES, PLACES, SHAPES, Item, Scene, draw_scene
 
-NUMBER_WORDS = ("no", "a", "two", "three", "four")
 NO_PICTURE = "I do not see a picture."
 
 
@@ -60,31 +60,6 @@ def ask_without_picture(rng: Random) -> Question:
     return Question("no picture", rng.choice(PROMPTS[kind]), NO_PICTURE)
 
 
-def caption(scene: Scene) -> str:
-    """For example "a red circle and two blue squares"; "nothing" for an empty scene."""
-    return join([_phrase(*group) for group in scene.groups()])
-
-
-def to_json(scene: Scene) -> str:
-    """The objects and their number, compact, in the order of the scene."""
-    return json.dumps(
-        {
-            "objects": [
-                {"color": item.color_name, "shape": item.shape_name} for item in scene.items
-            ],
-            "count": len(scene.items),
-        },
-        separators=(",", ":"),
-    )
-
-
-def join(parts: Sequence[str]) -> str:
-    """For example "red, green and blue"; "nothing" for no parts."""
-    if len(parts) < 2:
-        return parts[0] if parts else "nothing"
-    return f"{', '.join(parts[:-1])} and {parts[-1]}"
-
-
 def vary(prompt: str, rng: Random) -> str:
     """Now and then without the last punctuation, now and then in small letters."""
     if rng.random() < 0.12:
@@ -96,17 +71,6 @@ def vary(prompt: str, rng: Random) -> str:
 
 def _question(kind: str, rng: Random, answer: str, **words: str) -> Question:
     return Question(kind, rng.choice(PROMPTS[kind]).format(**words), answer)
-
-
-def _phrase(color: int, shape: int, count: int) -> str:
-    name = f"{COLOR_NAMES[color]} {SHAPES[shape]}"
-    if count == 1:
-        return f"{_article(name)} {name}"
-    return f"{NUMBER_WORDS[count]} {name}s"
-
-
-def _article(name: str) -> str:
-    return "an" if name[0] in "aeiou" else "a"
 
 
 def _caption(kind: str, scene: Scene, rng: Random) -> Question:
@@ -208,7 +172,7 @@ def _where(kind: str, scene: Scene, rng: Random) -> Question | None:
 def _what_is_there(kind: str, scene: Scene, rng: Random) -> Question:
     place = _mostly_present([item.place for item in scene.items], len(PLACES), rng)
     there = [item for item in scene.items if item.place == place]
-    answer = _phrase(there[0].color, there[0].shape, 1) if there else "nothing"
+    answer = phrase(there[0].color, there[0].shape, 1) if there else "nothing"
     return _question(kind, rng, answer, place=PLACES[place])
 
 
@@ -220,13 +184,13 @@ def _yes_or_no(kind: str, scene: Scene, rng: Random) -> Question:
         color = _mostly_present([item.color for item in scene.items], len(COLOR_NAMES), rng)
         shape = _mostly_present([item.shape for item in scene.items], len(SHAPES), rng)
         if form == 0:
-            thing = f"{_article(SHAPES[shape])} {SHAPES[shape]}"
+            thing = f"{article(SHAPES[shape])} {SHAPES[shape]}"
             found = any(item.shape == shape for item in scene.items)
         elif form == 1:
             thing = f"anything {COLOR_NAMES[color]}"
             found = any(item.color == color for item in scene.items)
         else:
-            thing = _phrase(color, shape, 1)
+            thing = phrase(color, shape, 1)
             found = any((item.color, item.shape) == (color, shape) for item in scene.items)
         if found == wanted:
             return _question(kind, rng, "yes" if found else "no", thing=thing)

@@ -6,16 +6,8 @@ from random import Random
 
 import pytest
 
-from inlay_training.questions import (
-    KINDS,
-    KINDS_ABOUT_TWO,
-    ask,
-    ask_about_two,
-    ask_under_schema,
-    caption,
-    join,
-    to_json,
-)
+from inlay_training.descriptions import caption, join, to_json
+from inlay_training.questions import KINDS, KINDS_ABOUT_TWO, ask, ask_about_two, ask_under_schema
 from inlay_training.world import COLOR_NAMES, PLACES, SHAPES, Item, Scene, draw_scene
 
 RED, ORANGE, BLUE = (COLOR_NAMES.index(name) for name in ("red", "orange", "blue"))
