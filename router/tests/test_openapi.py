@@ -108,3 +108,10 @@ def test_the_page_needs_nothing_from_another_machine(url: str) -> None:
     for name in ("swagger-ui.css", "swagger-ui-bundle.js", "start.js"):
         assert f"docs/{name}" in page.text
         assert httpx.get(f"{url}/docs/{name}").content == (SWAGGER_UI / name).read_bytes()
+
+
+def test_an_example_can_be_sent_as_it_is(url: str) -> None:
+    for path, methods in document(has_api_key=False)["paths"].items():
+        if "post" in methods:
+            body = methods["post"]["requestBody"]["content"]["application/json"]["example"]
+            assert httpx.post(url + path, json=body).status_code == 200, path

@@ -10,6 +10,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
+from inlay_router.api.examples import EXAMPLES
 from inlay_router.api.operations import OPERATIONS, Operation
 from inlay_router.schemas import ErrorBody, OpenAIRefusal
 from inlay_router.version import VERSION
@@ -76,7 +77,8 @@ def _described(operation: Operation, schema_of: dict[Any, Any]) -> dict[str, Any
     }
     if operation.bodies:
         schema = _one_of([schema_of[body] for body in operation.bodies])
-        content = {"application/json": {"schema": schema}}
+        example = EXAMPLES[operation.bodies[0]]
+        content = {"application/json": {"schema": schema, "example": example}}
         described["requestBody"] = {"required": True, "content": content}
     names = re.findall(r"{(\w+)}", operation.path)
     if names:
