@@ -6,6 +6,7 @@ from typing import Protocol
 
 from inlay_proto import generate_pb2 as pb
 from inlay_router.admission import ValidGenerateRequest
+from inlay_router.api.asked_exclusions import with_exclusions
 from inlay_router.api.openai import with_choices
 from inlay_router.chat.admission import ChatAdmission
 from inlay_router.chat.body import ChatBody
@@ -148,10 +149,11 @@ class ChatRequest:
         if self.chat_template is not None:
             chats = _with_template(service, self.chat_template)
         if self.controls is None:
-            return (await chats.admit(self.body)).request
+            chat = await chats.admit(self.body)
+            return with_exclusions(chat.request, self.body, service)
         self.controls.valid(service)
-        chat = await chats.read(self.body)
-        return await self.controls.admit(service, chat.text, chat.prompt)
+        rendered = await chats.read(self.body)
+        return await self.controls.admit(service, rendered.text, rendered.prompt)
 
 
 @dataclass(frozen=True)

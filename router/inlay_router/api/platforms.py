@@ -4,6 +4,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 from starlette.responses import Response
 
 from inlay_router.admission import ValidGenerateRequest
+from inlay_router.api.asked_exclusions import with_exclusions
 from inlay_router.api.body import body_of, parse
 from inlay_router.api.chat import answer_chat
 from inlay_router.api.completions import complete
@@ -32,6 +33,8 @@ class VertexBody(Struct, frozen=True, forbid_unknown_fields=True):
     """Body of `/vertex`; an instance is a GenerateBody or a ChatBody."""
 
     instances: list[Raw]
+    parameters: dict[str, Raw] | None = None
+    """Vertex AI's own place for parameters; must be empty, as each instance has its own."""
 
 
 class VertexAnswer(Struct, frozen=True):
@@ -59,6 +62,8 @@ async def vertex(call: Call) -> Response:
     body = await body_of(call, VertexBody)
     if not body.instances:
         raise ValidationError("`instances` cannot be empty")
+    if body.parameters:
+        raise ValidationError("`parameters` must be empty: each of `instances` has its own")
     call.take_permits(len(body.instances))
     instances = [_instance(bytes(one)) for one in body.instances]
     for instance in instances:
@@ -85,5 +90,6 @@ def _instance(data: bytes) -> GenerateBody | ChatBody:
 
 async def _admit(service: Service, instance: GenerateBody | ChatBody) -> ValidGenerateRequest:
     if isinstance(instance, ChatBody):
-        return (await service.chats.admit(instance)).request
+        chat = await service.chats.admit(instance)
+        return with_exclusions(chat.request, instance, service)
     return await service.admission.admit(instance, is_streaming=False)
