@@ -17,6 +17,12 @@ VISION_ENDS = {
     "vision_end_token_id": IDS["<|vision_end|>"],
 }
 ALL_HEADS = {"num_key_value_heads": 4}
+SLICES = {
+    "slice_start_token": "<slice>",
+    "slice_end_token": "</slice>",
+    "image_id_start_token": "<image_id>",
+    "image_id_end_token": "</image_id>",
+}
 SHARING = {
     "layer_types": ["sliding_attention", "full_attention"] * 2,
     "num_hidden_layers": 4,

@@ -10,6 +10,7 @@ from families.parts import (
     MUSE,
     PINPOINTS,
     SHARING,
+    SLICES,
     TEXT_GLM_MROPE,
     TEXT_MROPE,
     VISION_CODES,
@@ -190,7 +191,18 @@ RECIPES: dict[str, Recipe] = {
     "kimi_k25": Recipe(config={"text_config": ALL_HEADS, "projection_hidden_size": 32}),
     "lfm2": Recipe(config={"layer_types": ["conv", "full_attention"]}),
     "lfm2_moe": Recipe(config={"layer_types": ["conv", "full_attention"]}),
-    "lfm2_vl": Recipe(config={"text_config": {"layer_types": ["conv", "full_attention"]}}),
+    "lfm2_vl": Recipe(
+        config={"text_config": {"layer_types": ["conv", "full_attention"]}},
+        image_processor={
+            "encoder_patch_size": 8,
+            "tile_size": 32,
+            "min_image_tokens": 4,
+            "max_image_tokens": 16,
+        },
+    ),
+    "minicpm_ocr": Recipe(tokens=SLICES),
+    "minicpmv4_6": Recipe(tokens=SLICES),
+    "minicpmv4_7": Recipe(tokens=SLICES),
     "lighton_ocr": Recipe(
         config={"spatial_merge_size": 2}, processor={"patch_size": 8, "spatial_merge_size": 2}
     ),
@@ -221,6 +233,8 @@ RECIPES: dict[str, Recipe] = {
     "mamba2": Recipe(config={"num_heads": 8, "head_dim": 16, "n_groups": 1}),
     "nemotron_h_omni": Recipe(config={"text_config": {"model_type": "nemotron_h"}}),
     "zaya": Recipe(config={"num_experts_per_tok": 1}),
+    "kimi_linear": Recipe(config=ALL_HEADS),
+    "bailing_hybrid": Recipe(config=ALL_HEADS),
     "deepseek_v2": Recipe(config=ALL_HEADS),
     "deepseek_v3": Recipe(config=ALL_HEADS),
     "glm4_moe_lite": Recipe(config=ALL_HEADS),

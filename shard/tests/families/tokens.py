@@ -92,6 +92,10 @@ FIXED = (
     "]<]image[>[",
     "]<]start of image[>[",
     "]<]end of image[>[",
+    "<slice>",
+    "</slice>",
+    "<image_id>",
+    "</image_id>",
 )
 """Tokens that processors and models name by their text."""
 SPECIAL = ("<pad>", "<end>", "<bos>", "<unk>", *NAMED.values(), *FIXED)
