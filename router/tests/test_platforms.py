@@ -46,14 +46,14 @@ def test_an_instance_may_be_a_chat() -> None:
 
 
 def test_an_instance_that_is_a_chat_is_held_to_all_that_it_says() -> None:
-    response = post("/vertex", {"instances": [{**CHAT, "min_tokens": 99}]})
+    response = ask("/vertex", {"instances": [{**CHAT, "min_tokens": 99}]})
     assert "`min_tokens` must be >= 0 and <= `max_tokens`" in response.json()["error"]
 
 
 def test_parameters_beside_the_instances_must_be_empty() -> None:
     body = {"instances": [{"inputs": "c"}]}
-    assert post("/vertex", {**body, "parameters": {}}).json() == {"predictions": ["hello"]}
-    response = post("/vertex", {**body, "parameters": {"max_new_tokens": 2}})
+    assert ask("/vertex", {**body, "parameters": {}}).json() == {"predictions": ["hello"]}
+    response = ask("/vertex", {**body, "parameters": {"max_new_tokens": 2}})
     assert response.status_code == 422
     assert "`parameters` must be empty" in response.json()["error"]
 
