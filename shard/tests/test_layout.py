@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import fields
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 
 from inlay_kernels import AttentionBatch
 from inlay_proto import generate_pb2 as pb
+from inlay_shard import layout
 from inlay_shard.batch import FlatBatch, Row, flatten
 from inlay_shard.features import EmbeddedImage, Features, Placement
 from inlay_shard.layout import Layouts
@@ -93,6 +95,31 @@ def test_forced_tokens_and_chunks_in_between() -> None:
             first.append(token_id)
         first.num_forced = num_forced
         check(layouts, [next_row(first), next_row(second)])
+
+
+@pytest.mark.parametrize("num_rows", [1, 4])
+def test_rows_of_which_some_have_forced_tokens_keep_their_tables(
+    num_rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the first decode step on, into new blocks and across whole ones."""
+    numbers, num_flattened = random.Random(num_rows), 0
+
+    def counted(*arguments: Any, **named: Any) -> FlatBatch:
+        nonlocal num_flattened
+        num_flattened += 1
+        return flatten(*arguments, **named)
+
+    monkeypatch.setattr(layout, "flatten", counted)
+    layouts = Layouts(block_size=BLOCK_SIZE, num_axes=2, device=CPU)
+    sequences = [make_sequence(numbers.randrange(2, 9)) for _ in range(num_rows)]
+    check(layouts, [next_row(one) for one in sequences], num_axes=2)
+    for _ in range(5):
+        for one in sequences:
+            one.num_forced = numbers.choice([0, 0, 1, 3, 5])
+            for token_id in range(one.num_forced):
+                one.append(token_id)
+        check(layouts, [next_row(one) for one in sequences], num_axes=2)
+    assert num_flattened == 2
 
 
 def test_positions_go_on_behind_a_prompt_with_images() -> None:

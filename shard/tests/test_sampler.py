@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -102,6 +103,32 @@ def test_a_row_chooses_the_same_alone_and_in_a_crowd(
             assert alone.top_logprobs is not None and crowd.top_logprobs is not None
             assert torch.equal(alone.top_token_ids[0], crowd.top_token_ids[index, :num_top])
             assert torch.equal(alone.top_logprobs[0], crowd.top_logprobs[index, :num_top])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_what_is_known_of_logits_already_changes_nothing(dtype: torch.dtype) -> None:
+    """Rows with and without masks, some of them steered, and tokens that were forced."""
+    logits = random_logits(6).to(dtype)
+    drawn = pb.Sampling(do_sample=True, seed=3)
+    rows = [row(), row(), row(drawn), row(), row(drawn), row(pb.Sampling(repetition_penalty=1.5))]
+    masks = RowMasks(
+        row_indices=[0, 2, 3, 5],
+        packed=packed({int(logits[0].argmax()), 1}, {4, 5}, {7, 8}, {9}),
+    )
+    kernels = inlay_kernels.select("cpu")
+    anew = SAMPLER.choose(logits, rows, masks)
+    known = SAMPLER.choose(logits, rows, masks, kernels.most_likely(logits))
+    assert torch.equal(anew.token_ids, known.token_ids)
+    assert torch.equal(anew.logprobs, known.logprobs)
+    expected = logits.float().log_softmax(-1).gather(1, known.token_ids.unsqueeze(1)).squeeze(1)
+    torch.testing.assert_close(known.logprobs, expected)
+    assert int(known.token_ids[0]) == int(logits[0].argmax())
+    assert int(known.token_ids[3]) in (7, 8)
+    forced = [
+        SAMPLER.rate(logits, list(range(6)), rows, likeliest).logprobs
+        for likeliest in (None, kernels.most_likely(logits))
+    ]
+    assert torch.equal(*forced)
 
 
 @settings(max_examples=40, deadline=None)
