@@ -10,7 +10,7 @@ from numba.core.errors import NumbaError
 
 from inlay_kernels.arrays_in_place import stack_array
 from inlay_kernels.compiled import as_array, compiled, exponential, to_float
-from inlay_kernels.scan import find, has_nan, highest
+from inlay_kernels.scan import find, find_in_parts, has_nan, highest, num_parts, summarise
 
 
 @compiled()
@@ -57,6 +57,15 @@ def test_the_first_of_equals_is_found() -> None:
     numbers = np.zeros(2000, np.float32)
     numbers[[600, 1500]] = 1
     assert find(numbers, np.float32(1)) == 600
+
+
+def test_the_first_of_equals_is_found_in_parts() -> None:
+    numbers = np.zeros(10_000, np.float32)
+    for places in ([9_999], [4_095, 4_096], [4_500, 8_191], [8_192]):
+        numbers[:] = 0
+        numbers[places] = 1
+        tops = [summarise(numbers, part)[0] for part in range(num_parts(len(numbers)))]
+        assert find_in_parts(numbers, np.array(tops, np.float32), np.float32(1)) == places[0]
 
 
 def test_arrays_are_made_only_where_that_is_said() -> None:

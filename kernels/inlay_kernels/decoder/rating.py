@@ -2,7 +2,7 @@
 
 from inlay_kernels.compiled import compiled
 from inlay_kernels.decoder.crew import claim, finish
-from inlay_kernels.scan import find, joined, summarise
+from inlay_kernels.scan import find_in_parts, joined, summarise
 
 
 @compiled()
@@ -32,7 +32,7 @@ def rate_rows(state, num_threads, thread, phase, logits, rating):  # type: ignor
     row = claim(state, num_threads, thread, phase, num_tasks)
     while row >= 0:
         tops[row], normalisers[row] = joined(rating.part_tops[row], rating.part_totals[row])
-        rating.token_ids[turn, row] = find(logits[row], tops[row])
+        rating.token_ids[turn, row] = find_in_parts(logits[row], rating.part_tops[row], tops[row])
         num_done += 1
         row = claim(state, num_threads, thread, phase, num_tasks)
     finish(state, num_threads, phase, num_done, num_tasks)
