@@ -15,6 +15,7 @@ from inlay.launcher import Command, Group, free_port
 from inlay.model_folder import ModelFolder, ModelNotFound, find_model
 from inlay_proto.grpc_settings import GRPC_SETTINGS
 from inlay_router.flags import arguments as router_arguments
+from inlay_router.flags.key_flags import KEYS
 
 ROUTER_DELAY_SECONDS = 1.0
 """Longest pause before a router is started again: it is ready soon, and its clients wait."""
@@ -36,8 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where downloaded models lie (the hub's own)",
     )
     model_flags.add_arguments(parser)
-    router_arguments.add_arguments(parser)
-    parser.add_argument_group("access").add_argument(
+    headings = router_arguments.add_arguments(parser)
+    headings[KEYS.title].add_argument(
         "--api-key",
         type=_api_key,
         metavar="KEY",

@@ -207,7 +207,8 @@ def test_help_has_few_headings_and_hides_what_has_no_meaning(
     shown = capsys.readouterr().out
     assert len(re.findall(r"^\S.*:$", shown, re.MULTILINE)) < 12
     assert "--speculate" not in shown
-    assert "--api-key" in shown
+    (keys,) = re.findall(r"^keys and TLS:\n(.*?)\n\n", shown + "\n\n", re.MULTILINE | re.DOTALL)
+    assert "--api-key KEY" in keys and "--api-key-file FILE" in keys
 
 
 def test_the_machine_is_described(capsys: pytest.CaptureFixture[str]) -> None:

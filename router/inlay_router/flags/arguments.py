@@ -16,11 +16,13 @@ _FLAGS = tuple(flag for group in _GROUPS for flag in group.flags)
 _SWITCHES = tuple(switch for group in _GROUPS for switch in group.switches)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Every flag that an operator may set, with the default of RouterConfig."""
+def add_arguments(parser: argparse.ArgumentParser) -> dict[str, argparse._ArgumentGroup]:
+    """Every flag that an operator may set, with the default of RouterConfig; their groups by
+    title."""
     defaults = RouterConfig(shard_addresses=())
+    headings = {group.title: parser.add_argument_group(group.title) for group in _GROUPS}
     for group in _GROUPS:
-        heading = parser.add_argument_group(group.title)
+        heading = headings[group.title]
         for flag in group.flags:
             _add_flag(heading, flag, getattr(defaults, flag.field))
         for switch in group.switches:
@@ -30,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                 action="store_true" if switch.value else "store_false",
                 help=switch.help,
             )
+    return headings
 
 
 def _add_flag(group: argparse._ArgumentGroup, flag: Flag, default: Any) -> None:
