@@ -1,6 +1,6 @@
 """Proof at start-up that sequences which run side by side keep their states apart."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import torch
@@ -19,42 +19,45 @@ Span: TypeAlias = tuple[int, int]
 
 
 @torch.inference_mode()
-def prove_side_by_side(network: Network, pool: KVPool, reference: Tensor) -> None:
-    """Raise ModelRefused unless two sequences with the tokens of the probe, one of them behind the
-    other, have the logits of the reference (tokens, vocab_size), but for noise.
+def prove_side_by_side(network: Network, pool: KVPool, num_tokens: int) -> None:
+    """Raise ModelRefused unless two sequences with the first tokens of the probe, one of them a
+    step behind the other, have the logits of one that is alone, but for noise.
 
     Nothing is tried where the pool has no room for two, or the layers keep no states.
     """
-    num_tokens = len(reference)
-    num_blocks = -(-num_tokens // pool.block_size)
-    if pool.states is None or pool.num_blocks < 2 * num_blocks:
+    if pool.states is None or pool.num_blocks < 2 * -(-num_tokens // pool.block_size):
         return
-    token_ids, positions = probe.probe_tokens(network, num_tokens)
-    for spans in _steps(num_tokens):
-        batches = [
-            one_row(*span, pool, num_behind=number * num_blocks)
-            for number, span in enumerate(spans)
-        ]
-        pool.current.batch = _beside(batches).to(network.device)
-        pool.states.lay_out(
-            [
-                StateRow(1 - number, end - start, start > 0)
-                for number, (start, end) in enumerate(spans)
-            ]
-        )
-        places = torch.cat([torch.arange(*span) for span in spans]).to(network.device)
-        keep = torch.arange(len(places), device=network.device)
-        ours = network.logits(token_ids[places], positions[:, places], keep)
-        probe.check_equal(reference[places], ours, network.dtype)
+    cuts = _cuts(num_tokens)
+    alone = torch.cat([_logits(network, pool, [span]) for span in cuts])
+    for spans in ([cuts[0]], *zip(cuts[1:], cuts, strict=False), [cuts[-1]]):
+        places = torch.cat([torch.arange(*span) for span in spans])
+        ours = _logits(network, pool, spans, first=int(spans == [cuts[-1]]))
+        probe.check_equal(alone[places.to(alone.device)], ours, network.dtype)
 
 
-def _steps(num_tokens: int) -> Iterator[Sequence[Span]]:
-    """Chunks and single tokens of two sequences, of which the second begins a step later."""
+def _logits(network: Network, pool: KVPool, spans: Sequence[Span], *, first: int = 0) -> Tensor:
+    """Logits (tokens, vocab_size) of sequences `first`, `first` + 1, … that compute such spans."""
+    assert pool.states is not None
+    numbers = range(first, first + len(spans))
+    num_blocks = pool.num_blocks // 2
+    batches = [
+        one_row(*span, pool, num_behind=number * num_blocks)
+        for number, span in zip(numbers, spans, strict=True)
+    ]
+    rows = zip(numbers, spans, strict=True)
+    pool.current.batch = _beside(batches).to(network.device)
+    pool.states.lay_out([StateRow(1 - n, end - start, start > 0) for n, (start, end) in rows])
+    places = torch.cat([torch.arange(*span) for span in spans]).to(network.device)
+    token_ids, positions = probe.probe_tokens(network)
+    keep = torch.arange(len(places), device=network.device)
+    return network.logits(token_ids[places], positions[:, places], keep)
+
+
+def _cuts(num_tokens: int) -> list[Span]:
+    """Chunks and single tokens of a sequence."""
     half = num_tokens // 2
     cuts = sorted({0, half, half + 1, half + 2, (half + num_tokens) // 2, num_tokens})
-    spans = [span for span in zip(cuts, cuts[1:], strict=False) if span[1] <= num_tokens]
-    yield spans[:1]
-    yield from zip(spans[1:], spans, strict=False)
+    return [span for span in zip(cuts, cuts[1:], strict=False) if span[1] <= num_tokens]
 
 
 def _beside(batches: Sequence[AttentionBatch]) -> AttentionBatch:

@@ -218,7 +218,7 @@ def _prove(
         ours = _paged_logits(network, pool, len(reference))
     if fused is None or not fused.is_quantised:
         probe.check_equal(reference, ours, network.dtype)
-    prove_side_by_side(network, pool, reference)
+    prove_side_by_side(network, pool, len(reference))
 
 
 def _pack(

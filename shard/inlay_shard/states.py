@@ -37,7 +37,7 @@ class StatePool:
         self._current = _Current()
         for layer in layers:
             module_states = _ModuleStates(layer, num_slots, device)
-            layer.module.__dict__["forward"] = _Recurrent(layer, module_states, self._current)
+            layer.module.__dict__["forward"] = Recurrent(layer, module_states, self._current)
 
     def __repr__(self) -> str:
         return f"StatePool(num_slots={self.num_slots})"
@@ -132,7 +132,7 @@ def _zeros_of(shape: StateShape, num_slots: int, device: torch.device) -> Tensor
 
 
 @dataclass(frozen=True)
-class _Recurrent:
+class Recurrent:
     """Called instead of the forward pass of a module that keeps states."""
 
     layer: RecurrentLayer

@@ -13,7 +13,10 @@ from local_shard import Shard, start_shard
 from transformers_reference import Reference
 
 from inlay_proto import generate_pb2 as pb
+from inlay_shard.errors import ModelRefused
 from inlay_shard.model import quiet
+from inlay_shard.side_by_side import prove_side_by_side
+from inlay_shard.states import Recurrent
 
 FAMILIES = (
     "lfm2",  # convolutions
@@ -54,6 +57,15 @@ def test_rows_of_all_kinds_in_one_batch_equal_generate(family: Family, chunk: in
     running = [driver.add(prompt, NUM_NEW_TOKENS) for prompt, _ in known]
     driver.run()
     assert [one.output_ids for one in running] == [answer for _, answer in known]
+
+
+def test_how_layers_go_on_from_their_states(family: Family) -> None:
+    """The scans of Mamba and Jamba leave the state aside where more than one token comes."""
+    shard, _ = family
+    tower = shard.ready.network.text_tower
+    own = [module.__dict__.get("forward") for module in tower.modules()]
+    ways = {found.layer.goes_on_by_rows for found in own if isinstance(found, Recurrent)}
+    assert ways == {type(tower).__name__ not in ("JambaModel", "MambaModel")}
 
 
 def test_preempted_rows_are_computed_anew(family: Family) -> None:
@@ -108,6 +120,19 @@ def test_a_failed_pass_leaves_the_states_of_the_others_right(lfm2: Shard) -> Non
     assert [one.output_ids for one in running] == [
         reference.generate(prompt, NUM_NEW_TOKENS) for prompt in prompts
     ]
+
+
+def test_states_that_are_mixed_up_are_refused(lfm2: Shard, monkeypatch: pytest.MonkeyPatch) -> None:
+    network, engine = lfm2.ready.network, lfm2.ready.engine
+    pool = engine._pool
+    prove_side_by_side(network, pool, 24)
+    assert pool.states is not None
+    lay_out = pool.states.lay_out
+    monkeypatch.setattr(
+        pool.states, "lay_out", lambda rows: lay_out([row._replace(slot=0) for row in rows])
+    )
+    with pytest.raises(ModelRefused, match="does not compute what transformers computes"):
+        prove_side_by_side(network, pool, 24)
 
 
 def test_slots_are_free_again_behind_sequences_that_end(lfm2: Shard) -> None:

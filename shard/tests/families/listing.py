@@ -26,8 +26,8 @@ TEXT = (
 
 BESIDE_EXTRAS = (
     *("cohere2_vision", "gemma3n", "gemma4_unified", "inkling_mm_model", "kimi_k25", "llama4"),
-    *("lfm2_vl", "minicpm_ocr", "minimax_m3_vl", "molmo2", "muse_glimmer", "muse_spark"),
-    *("nemotron_h_omni", "perception_lm", "step3p7"),
+    *("lfm2_vl", "minicpm_ocr", "minicpmv4_6", "minicpmv4_7", "minimax_m3_vl", "molmo2"),
+    *("muse_glimmer", "muse_spark", "nemotron_h_omni", "perception_lm", "step3p7"),
 )
 """Model types whose images need torchvision, or whose encoder needs timm or scipy."""
 
