@@ -2,13 +2,13 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from tokenizers import AddedToken, decoders, models, pre_tokenizers
 from tokenizers import Tokenizer as FastTokenizer
 
 from inlay_proto import generate_pb2 as pb
+from inlay_router.links.scripted_cache import HeldSequence, ScriptedCache
 
 Choose: TypeAlias = Callable[[list[int], int], int]
 """(tokens of prompt and answer as read from the KV blocks, how many are the prompt) -> next token.
@@ -64,20 +64,6 @@ def spell(answer: str) -> Choose:
     return lambda token_ids, num_prompt_tokens: reply[len(token_ids) - num_prompt_tokens]
 
 
-@dataclass(slots=True)
-class _Held:
-    """A sequence as the shard keeps it."""
-
-    joined: pb.Sequence
-    token_ids: list[int]
-    images: dict[int, bytes]
-    """What stands at positions of images."""
-    block_ids: list[int] = field(default_factory=list)
-    num_computed: int = 0
-    num_forced: int = 0
-    """Tokens at the end that were forced, and that nobody was told of yet."""
-
-
 class ScriptedShard:
     """Runs steps on a KV cache that holds token ids and which image stands there.
 
@@ -101,11 +87,11 @@ class ScriptedShard:
 
     def open(self) -> None:
         """A new stream of steps: every sequence is dropped."""
-        self._held: dict[int, _Held] = {}
+        self._held: dict[int, HeldSequence] = {}
         self._known_ids: set[int] = set()
         self._row_ids: list[int] = []
         self._step_id = 0
-        self._cache: dict[tuple[int, int], tuple[int, bytes]] = {}
+        self._cache = ScriptedCache(self.facts.block_size)
 
     def die(self) -> None:
         """Forget all."""
@@ -165,7 +151,9 @@ class ScriptedShard:
             self._fail(joined.sequence_id, pb.RowFailure.KIND_FEATURES_MISSING, "gone", result)
             return
         images = self.images.get(joined.features_key, {})
-        held = _Held(joined, list(joined.token_ids), images, num_computed=joined.num_cached_tokens)
+        held = HeldSequence(
+            joined, list(joined.token_ids), images, num_computed=joined.num_cached_tokens
+        )
         self._held[joined.sequence_id] = held
         most = self.facts.max_sequences
         assert not most or len(self._held) <= most + 1, f"states of {len(self._held)} sequences"
@@ -183,7 +171,7 @@ class ScriptedShard:
         if held := self._held.get(growth.sequence_id):
             is_first = not held.block_ids
             held.block_ids += growth.block_ids
-            cached = self._read(held) if is_first else []
+            cached = self._cache.read(held) if is_first else []
             assert cached == held.token_ids[: len(cached)], f"not what is cached: {held!r}"
 
     def _rows(self, step: pb.Step) -> list[tuple[int, int]]:
@@ -201,21 +189,14 @@ class ScriptedShard:
         num_tokens += held.num_forced
         end = held.num_computed + num_tokens
         assert num_tokens > 0 and end <= len(held.token_ids), f"row of {num_tokens} for {held!r}"
-        for position in range(held.num_computed, end):
-            content = held.token_ids[position], held.images.get(position, b"")
-            self._cache[self._slot(held, position)] = content
+        self._cache.write(held, end)
         self.num_computed_tokens += num_tokens
         self._report_prompt(held, end, result)
         held.num_computed = end
         if end == len(held.token_ids):
             self._choose(held, result)
 
-    def _slot(self, held: _Held, position: int) -> tuple[int, int]:
-        index, offset = divmod(position, self.facts.block_size)
-        assert index < len(held.block_ids), f"no block for position {position} of {held!r}"
-        return held.block_ids[index], offset
-
-    def _report_prompt(self, held: _Held, end: int, result: pb.StepResult) -> None:
+    def _report_prompt(self, held: HeldSequence, end: int, result: pb.StepResult) -> None:
         start = max(held.num_computed, 1)
         stop = min(end, held.joined.num_prompt_tokens)
         if held.joined.prompt_logprobs and start < stop:
@@ -229,19 +210,10 @@ class ScriptedShard:
                 top_logprobs=[-0.5] * num_top * len(logprobs),
             )
 
-    def _read(self, held: _Held) -> list[int]:
-        """The tokens that the sequence finds in its blocks, with images that must be its own."""
-        context = []
-        for position in range(held.num_computed):
-            token_id, image = self._cache[self._slot(held, position)]
-            assert image == held.images.get(position, b""), f"another image in {held!r}"
-            context.append(token_id)
-        return context
-
-    def _choose(self, held: _Held, result: pb.StepResult) -> None:
+    def _choose(self, held: HeldSequence, result: pb.StepResult) -> None:
         sequence_id = held.joined.sequence_id
         try:
-            token_id = self.choose(self._read(held), held.joined.num_prompt_tokens)
+            token_id = self.choose(self._cache.read(held), held.joined.num_prompt_tokens)
         except RowFault as fault:
             self._fail(sequence_id, fault.kind, str(fault), result)
             return
@@ -259,7 +231,7 @@ class ScriptedShard:
             self._go_on(held)
 
     def _report_top(
-        self, held: _Held, token_ids: list[int], num_top: int, result: pb.StepResult
+        self, held: HeldSequence, token_ids: list[int], num_top: int, result: pb.StepResult
     ) -> None:
         places = range(num_top)
         top_ids = [(each + i) % self.facts.vocab_size for each in token_ids for i in places]
@@ -269,7 +241,7 @@ class ScriptedShard:
             logprobs=[-0.5 - i for i in places] * len(token_ids),
         )
 
-    def _go_on(self, held: _Held) -> None:
+    def _go_on(self, held: HeldSequence) -> None:
         """By tokens that must follow, as far as there are slots for them and all that is asked."""
         forcing, num_prompt_tokens = held.joined.forcing, held.joined.num_prompt_tokens
         num_slots = len(held.block_ids) * self.facts.block_size - forcing.num_spare_slots
@@ -282,7 +254,7 @@ class ScriptedShard:
             held.token_ids.append(token_id)
             held.num_forced += 1
 
-    def _ends(self, held: _Held, token_id: int, result: pb.StepResult) -> bool:
+    def _ends(self, held: HeldSequence, token_id: int, result: pb.StepResult) -> bool:
         """Whether the answer is over, which it says."""
         num_answer_tokens = len(held.token_ids) - held.joined.num_prompt_tokens
         if token_id in self.facts.eos_token_ids:
