@@ -7,7 +7,9 @@ XGRAMMAR := "xgrammar>=0.2.8,<0.3" "apache-tvm-ffi>=0.1.11"
 export PYTHONSAFEPATH := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install serve test check format stubs compatibility evaluate families families-beside-torchvision faults fuzz soak bench clean
+.PHONY: help install serve test check format stubs compatibility evaluate families \
+	families-beside-torchvision faults soak fuzz bench bench-peers bench-stalls bench-router bench-grammar \
+	grammar-bench bench-forced bench-bombs bench-offline bench-images bench-plots clean
 
 help: ## say what each verb does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
