@@ -21,7 +21,7 @@ _NUM_PIECES_BEFORE = 3
 _NUM_TRIES = 50
 _WORKER_SECONDS = 5.0
 """A worker that nobody needs may be away for longer."""
-_IMAGE_WORKER = "from inlay_shard.image_process import main; main()"
+_IMAGE_WORKER = "from inlay_shard.images.image_process import main; main()"
 _PLUGIN = Path(__file__).parent / "mischief_plugin.py"
 
 

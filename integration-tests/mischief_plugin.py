@@ -36,10 +36,10 @@ _WAYS: dict[str, Callable[[], NoReturn]] = {"exit": _exit, "raise": _raise, "fai
 def register() -> None:
     """Called in a shard and in its image workers; only the shard has an engine."""
     folder = os.environ.get("INLAY_MISCHIEF")
-    if folder is None or "inlay_shard.engine" not in sys.modules:
+    if folder is None or "inlay_shard.steps.engine" not in sys.modules:
         return
-    from inlay_shard.engine import Engine
-    from inlay_shard.network import Network
+    from inlay_shard.model.network import Network
+    from inlay_shard.steps.engine import Engine
 
     _spoil_steps(Engine, Path(folder))
     _spoil_pictures(Network, Path(folder))

@@ -19,7 +19,7 @@ from PIL import Image
 from transformers_reference import Reference
 
 from inlay import LLM, SamplingParams
-from inlay_shard.plugins import load_plugins
+from inlay_shard.model.plugins import load_plugins
 
 PAGE = Path(__file__).parents[1] / "docs" / "adding-a-model.md"
 BLOCK = re.compile(r"^```python\n(# (\w+\.py)\n.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -11,7 +11,7 @@ import pytest
 
 from inlay import Pipeline, pipeline
 from inlay.model_folder import EMBEDDED_MODEL
-from inlay_shard.encoder import Encoder
+from inlay_shard.encoder.encoder import Encoder
 
 ANSWER = "a red circle and two blue squares"
 

@@ -14,9 +14,9 @@ from inlay.offline.embedded_link import EmbeddedLink
 from inlay_proto import generate_pb2 as pb
 from inlay_router.links.link import LinkLost, PreparationRefused
 from inlay_shard.config import ShardConfig
-from inlay_shard.image_workers import ImageWorkers
+from inlay_shard.images.image_workers import ImageWorkers
 from inlay_shard.shard import Listener, Served
-from inlay_shard.worker import StepThread
+from inlay_shard.steps.worker import StepThread
 
 CONFIG = ShardConfig(model=Path("nowhere"), model_id="blind", address="unix:")
 

@@ -10,7 +10,7 @@ from PIL import Image
 from safetensors.torch import load
 
 from inlay.offline.pictures import data_uri, embeds_pieces, is_picture, is_tensor
-from inlay_shard.pictures import read_picture, to_rgb
+from inlay_shard.images.pictures import read_picture, to_rgb
 
 
 def noise(mode: str) -> Image.Image:

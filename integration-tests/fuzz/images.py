@@ -17,7 +17,7 @@ from inlay_router.errors import ValidationError
 from inlay_router.images.image_header import FORMATS, read_size
 from inlay_router.images.inspection import ImageCheck, ImageLimits
 from inlay_shard.errors import PreparationRefused
-from inlay_shard.pictures import read_picture
+from inlay_shard.images.pictures import read_picture
 
 _LIMITS = ImageLimits(max_bytes=1 << 20, max_pixels=1 << 20)
 _WORDS = (

@@ -11,9 +11,9 @@ import uvloop
 from inlay_proto.grpc_settings import GRPC_SETTINGS
 from inlay_proto.heartbeat import beat_on_thread
 from inlay_shard.config import parse_arguments
-from inlay_shard.image_workers import ImageWorkers, seems_to_see, workers_for
-from inlay_shard.openmp_settings import OPENMP_SETTINGS
-from inlay_shard.parent import ParentWatch
+from inlay_shard.images.image_workers import ImageWorkers, seems_to_see, workers_for
+from inlay_shard.process.openmp_settings import OPENMP_SETTINGS
+from inlay_shard.process.parent import ParentWatch
 
 
 def main() -> NoReturn:
@@ -30,7 +30,7 @@ def main() -> NoReturn:
         if seems_to_see(config.model):
             workers.ask_takes_images()  # loads its processor while this process imports torch
 
-        from inlay_shard.server import serve  # gRPC and torch read settings when imported
+        from inlay_shard.process.server import serve  # gRPC and torch read settings when imported
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             exit_code = runner.run(serve(config, workers, watch))

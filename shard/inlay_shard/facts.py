@@ -11,12 +11,12 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from transformers.configuration_utils import PretrainedConfig
 
 from inlay_proto import generate_pb2 as pb
-from inlay_shard.architecture import max_positions, text_config
-from inlay_shard.cache import KVPool
 from inlay_shard.config import ShardConfig
 from inlay_shard.errors import ModelRefused
-from inlay_shard.network import Network
-from inlay_shard.view import View
+from inlay_shard.model.architecture import max_positions, text_config
+from inlay_shard.model.cache import KVPool
+from inlay_shard.model.network import Network
+from inlay_shard.model.view import View
 
 _PLACEHOLDER_IDS = [
     f"{kind}_token_{what}" for kind in ("image", "video", "audio") for what in ("id", "index")

@@ -10,21 +10,21 @@ import torch
 from transformers import AutoModelForImageTextToText
 
 from inlay_proto import generate_pb2 as pb
-from inlay_shard import architecture
 from inlay_shard.config import ShardConfig
-from inlay_shard.embedding import Eyes
-from inlay_shard.encoder import Encoder, check_replicated
-from inlay_shard.engine import Engine
-from inlay_shard.features import FeatureCache, default_cache_bytes
-from inlay_shard.image_process import ProcessDied, ProcessHung
-from inlay_shard.image_workers import ImageWorkers
-from inlay_shard.images import ImageDesk
+from inlay_shard.encoder.encoder import Encoder, check_replicated
+from inlay_shard.images.desk import ImageDesk
+from inlay_shard.images.embedding import Eyes
+from inlay_shard.images.features import FeatureCache, default_cache_bytes
+from inlay_shard.images.image_process import ProcessDied, ProcessHung
+from inlay_shard.images.image_workers import ImageWorkers
 from inlay_shard.lines import say
-from inlay_shard.model import Report
-from inlay_shard.network import Network
-from inlay_shard.plugins import find_adapter
+from inlay_shard.model import architecture
+from inlay_shard.model.loading import Report
+from inlay_shard.model.network import Network
+from inlay_shard.model.plugins import find_adapter
 from inlay_shard.startup import start
-from inlay_shard.worker import StepThread
+from inlay_shard.steps.engine import Engine
+from inlay_shard.steps.worker import StepThread
 
 
 @dataclass(frozen=True)

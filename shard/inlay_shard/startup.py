@@ -9,8 +9,17 @@ import inlay_kernels
 from inlay_kernels import Kernels
 from inlay_kernels.decoder import PANEL, fits
 from inlay_proto import generate_pb2 as pb
-from inlay_shard import facts, probe
-from inlay_shard.cache import (
+from inlay_shard import facts
+from inlay_shard.config import DEFAULT_STEP_TOKENS, ShardConfig
+from inlay_shard.cuda_graphs.decode_graphs import install_graphs
+from inlay_shard.cuda_graphs.graph_plan import plan_graphs
+from inlay_shard.encoder.encoder import MAX_BATCH_VALUES
+from inlay_shard.encoder.fast_encoder import quicken_attention, quicken_layers
+from inlay_shard.errors import ModelRefused, naming_type
+from inlay_shard.images.features import FeatureCache
+from inlay_shard.machine.memory import measured
+from inlay_shard.machine.parallel import Ranks, join
+from inlay_shard.model.cache import (
     AttentionLayer,
     KVPool,
     all_alike,
@@ -18,28 +27,20 @@ from inlay_shard.cache import (
     choose_num_blocks,
     in_panels,
 )
-from inlay_shard.config import DEFAULT_STEP_TOKENS, ShardConfig
-from inlay_shard.constraints import Constraints
-from inlay_shard.decode_graphs import install_graphs
-from inlay_shard.encoder import MAX_BATCH_VALUES
-from inlay_shard.engine import Engine
-from inlay_shard.errors import ModelRefused, naming_type
-from inlay_shard.fast_encoder import quicken_attention, quicken_layers
-from inlay_shard.features import FeatureCache
-from inlay_shard.graph_plan import plan_graphs
-from inlay_shard.image_probe import prove_images
-from inlay_shard.memory import measured
-from inlay_shard.model import Report, choose_device, load, quiet
-from inlay_shard.network import Network
-from inlay_shard.parallel import Ranks, join
-from inlay_shard.recurrence import find_recurrent, keep_plain
-from inlay_shard.recurrent_layer import RecurrentLayer
-from inlay_shard.sample import largest_num_pixels, num_pixels, sample
-from inlay_shard.shortcut import find_shortcut
-from inlay_shard.side_by_side import prove_side_by_side
-from inlay_shard.states import bytes_per_slot, choose_num_slots, state_pool
-from inlay_shard.tower import FusedTower, fuse, stream_head
-from inlay_shard.trial import largest_step_bytes, lay_out_one_row
+from inlay_shard.model.loading import Report, choose_device, load, quiet
+from inlay_shard.model.network import Network
+from inlay_shard.proofs import probe
+from inlay_shard.proofs.image_probe import prove_images
+from inlay_shard.proofs.recurrence import find_recurrent, keep_plain
+from inlay_shard.proofs.sample import largest_num_pixels, num_pixels, sample
+from inlay_shard.proofs.side_by_side import prove_side_by_side
+from inlay_shard.proofs.trial import largest_step_bytes, lay_out_one_row
+from inlay_shard.states.pool import bytes_per_slot, choose_num_slots, state_pool
+from inlay_shard.states.recurrent_layer import RecurrentLayer
+from inlay_shard.steps.constraints import Constraints
+from inlay_shard.steps.engine import Engine
+from inlay_shard.tower.shortcut import find_shortcut
+from inlay_shard.tower.tower import FusedTower, fuse, stream_head
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import AutoImageProcessor
 
 from inlay_shard.adapter import ImageAdapter
-from inlay_shard.plugins import Adapters
+from inlay_shard.model.plugins import Adapters
 
 Inputs = Mapping[str, Tensor]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from inlay_proto import generate_pb2 as pb
-from inlay_shard.recipe import Piece
+from inlay_shard.images.recipe import Piece
 
 BLOCK_SIZE = 32
 

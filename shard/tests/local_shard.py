@@ -16,14 +16,14 @@ from torch import Tensor
 
 from inlay_proto import generate_pb2 as pb
 from inlay_shard.config import ShardConfig
-from inlay_shard.embedding import Eyes
-from inlay_shard.encoder import Encoder
-from inlay_shard.features import FeatureCache
-from inlay_shard.images import ImageDesk
-from inlay_shard.preparation import Expansion, Prepared
-from inlay_shard.preparers import find_preparer
-from inlay_shard.recipe import Piece, Recipe
-from inlay_shard.splice_proof import prove
+from inlay_shard.encoder.encoder import Encoder
+from inlay_shard.images.desk import ImageDesk
+from inlay_shard.images.embedding import Eyes
+from inlay_shard.images.features import FeatureCache
+from inlay_shard.images.preparation import Expansion, Prepared
+from inlay_shard.images.preparers import find_preparer
+from inlay_shard.images.recipe import Piece, Recipe
+from inlay_shard.images.splice_proof import prove
 from inlay_shard.startup import Ready, start
 
 

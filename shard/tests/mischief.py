@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from inlay_shard.errors import PreparationRefused
-from inlay_shard.preparation import Preparer
+from inlay_shard.images.preparation import Preparer
 
 
 def kill_self(preparer: Preparer) -> None:

@@ -16,7 +16,7 @@ from local_shard import prepare_request
 
 from inlay_proto import generate_pb2 as pb
 from inlay_proto.generate_pb2_grpc import ShardStub
-from inlay_shard.recipe import Piece
+from inlay_shard.images.recipe import Piece
 
 
 class Stream:

@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 from torch.utils._pytree import tree_leaves
 
 from inlay_kernels import REFERENCE, Kernels
-from inlay_shard.recording import CannotRecord, Computation
+from inlay_shard.cuda_graphs.recording import CannotRecord, Computation
 
 WAITING = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
 """Tags of operations that wait for the device: for a number, or for how many there are."""

@@ -14,8 +14,8 @@ from transformers_reference import Reference
 
 from inlay_proto import generate_pb2 as pb
 from inlay_shard.errors import ModelRefused, PreparationRefused
-from inlay_shard.image_workers import ImageWorkers
-from inlay_shard.recipe import Piece
+from inlay_shard.images.image_workers import ImageWorkers
+from inlay_shard.images.recipe import Piece
 
 RIGHT = ("adapted_llava",)
 A, B = picture(1), picture(2, 90, 30)

@@ -20,10 +20,10 @@ from transformers import (
 )
 from transformers_reference import Reference
 
-from inlay_shard.architecture import auto_class, check, max_positions, read_config
 from inlay_shard.errors import ModelRefused
-from inlay_shard.model import quiet
-from inlay_shard.probe import check_equal
+from inlay_shard.model.architecture import auto_class, check, max_positions, read_config
+from inlay_shard.model.loading import quiet
+from inlay_shard.proofs.probe import check_equal
 
 
 def refused(folder: Path, **changes: Any) -> str:

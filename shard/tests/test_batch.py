@@ -4,9 +4,9 @@ import numpy as np
 import torch
 
 from inlay_proto import generate_pb2 as pb
-from inlay_shard.batch import Row, flatten
-from inlay_shard.features import EmbeddedImage, Features, Placement
-from inlay_shard.sequence import BlockTable, RunningSequence
+from inlay_shard.images.features import EmbeddedImage, Features, Placement
+from inlay_shard.steps.batch import Row, flatten
+from inlay_shard.steps.sequence import BlockTable, RunningSequence
 
 
 def row(

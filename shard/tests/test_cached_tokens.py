@@ -11,7 +11,7 @@ from tiny_models import make_tiny
 from transformers_reference import Reference
 
 from inlay_proto import generate_pb2 as pb
-from inlay_shard.recipe import Piece
+from inlay_shard.images.recipe import Piece
 
 QUESTION: list[Piece] = ["look ", picture(1, 64, 64), " what is this, and that, and that again?"]
 

@@ -14,12 +14,13 @@ from torch import Tensor, nn
 from transformers_reference import Reference
 
 import inlay_kernels
-from inlay_shard import graph_plan, startup
-from inlay_shard.attention import PagedLayer, attached
-from inlay_shard.decode_graphs import DecodeGraphs
-from inlay_shard.graph_plan import NO_GRAPHS, GraphPlan
-from inlay_shard.network import Network
-from inlay_shard.recipe import Piece
+from inlay_shard import startup
+from inlay_shard.cuda_graphs import graph_plan
+from inlay_shard.cuda_graphs.decode_graphs import DecodeGraphs
+from inlay_shard.cuda_graphs.graph_plan import NO_GRAPHS, GraphPlan
+from inlay_shard.images.recipe import Piece
+from inlay_shard.model.attention import PagedLayer, attached
+from inlay_shard.model.network import Network
 
 TEXTS = [[40, 50, 60], list(range(20, 55)), [99], [7, 8] * 30, [5] * 31]
 SEEN: list[list[Piece]] = [["a ", picture(1), " b"], [picture(2, 64, 48), "what"]]

@@ -11,8 +11,8 @@ from tiny_models import TAKE_IMAGES, make_tiny
 from transformers_reference import Reference
 
 from inlay_shard import startup
-from inlay_shard.decode_graphs import DecodeGraphs
-from inlay_shard.recipe import Piece
+from inlay_shard.cuda_graphs.decode_graphs import DecodeGraphs
+from inlay_shard.images.recipe import Piece
 
 pytestmark = [
     pytest.mark.gpu,
@@ -76,7 +76,7 @@ def test_a_model_that_cannot_be_recorded_is_served_without(
 
 def test_a_capture_that_fails_leaves_a_device_that_computes(tmp_path: Path) -> None:
     """As when what the rehearsal did not notice waits while capturing."""
-    from inlay_shard.recording import CannotRecord, CudaRecorder
+    from inlay_shard.cuda_graphs.recording import CannotRecord, CudaRecorder
 
     device = torch.device("cuda", 0)
     recorder = CudaRecorder(device)

@@ -10,8 +10,8 @@ from local_shard import start_shard
 from tiny_models import make_tiny
 
 from inlay_proto import generate_pb2 as pb
-from inlay_shard import engine
-from inlay_shard.devices import is_lost
+from inlay_shard.machine.devices import is_lost
+from inlay_shard.steps import engine
 
 CUDA = torch.device("cuda", 0)
 

@@ -16,10 +16,10 @@ from torch.distributed.tensor import Replicate, distribute_tensor
 from transformers_reference import Reference
 
 from inlay_proto import generate_pb2 as pb
-from inlay_shard.encoder import NICENESS, Encoder, Pixels, _parts, check_replicated
+from inlay_shard.encoder.encoder import NICENESS, Encoder, Pixels, _parts, check_replicated
 from inlay_shard.errors import ModelRefused
-from inlay_shard.preparation import Preparer, load_preparer
-from inlay_shard.recipe import Piece
+from inlay_shard.images.preparation import Preparer, load_preparer
+from inlay_shard.images.recipe import Piece
 
 SIZES = [(48, 40), (30, 70), (100, 20), (48, 40), (64, 64), (30, 70)]
 IMAGES = [picture(n, *size) for n, size in enumerate(SIZES)]

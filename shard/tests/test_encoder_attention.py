@@ -11,8 +11,8 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from inlay_kernels.full_attention import full_attention
-from inlay_shard import encoder_attention
-from inlay_shard.encoder_attention import FULL, FULL_ALWAYS, register
+from inlay_shard.encoder import encoder_attention
+from inlay_shard.encoder.encoder_attention import FULL, FULL_ALWAYS, register
 
 
 class Heads(nn.Module):

@@ -11,7 +11,7 @@ from tiny_models import FAMILIES, TAKE_IMAGES, make_tiny
 from transformers_reference import Reference
 
 from inlay.model_folder import EMBEDDED_MODEL
-from inlay_shard.recipe import Piece
+from inlay_shard.images.recipe import Piece
 
 
 @dataclass

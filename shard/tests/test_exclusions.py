@@ -14,9 +14,9 @@ from transformers import (
 
 import inlay_kernels
 from inlay_proto import generate_pb2 as pb
-from inlay_shard.controls import SamplingRow
-from inlay_shard.exclusions import forbid, forbidden_ids, leave_out_unlikely
-from inlay_shard.sampler import Sampler
+from inlay_shard.sampling.controls import SamplingRow
+from inlay_shard.sampling.exclusions import forbid, forbidden_ids, leave_out_unlikely
+from inlay_shard.sampling.sampler import Sampler
 
 VOCAB_SIZE = 61
 

@@ -10,12 +10,12 @@ from tiny_models import TAKE_IMAGES, make_tiny
 from torch import Tensor, nn
 
 from inlay_kernels.full_attention import full_attention
-from inlay_shard import encoder_attention, fast_encoder
-from inlay_shard.architecture import auto_class, read_config
-from inlay_shard.encoder_attention import FULL
-from inlay_shard.fast_encoder import outside, quicken_attention, quicken_layers
-from inlay_shard.network import Network
-from inlay_shard.sample import sample
+from inlay_shard.encoder import encoder_attention, fast_encoder
+from inlay_shard.encoder.encoder_attention import FULL
+from inlay_shard.encoder.fast_encoder import outside, quicken_attention, quicken_layers
+from inlay_shard.model.architecture import auto_class, read_config
+from inlay_shard.model.network import Network
+from inlay_shard.proofs.sample import sample
 
 Sample = tuple[Network, dict[str, Tensor]]
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from inlay_shard.features import EmbeddedImage, FeatureCache, Features, Placement
+from inlay_shard.images.features import EmbeddedImage, FeatureCache, Features, Placement
 
 IMAGE_BYTES = 40
 

@@ -11,7 +11,7 @@ from transformers.models.siglip.modeling_siglip import SiglipMLP
 
 from inlay_kernels import pack_linears
 from inlay_kernels.linear import PackedLinear
-from inlay_shard.fused_activations import fuse_activations
+from inlay_shard.encoder.fused_activations import fuse_activations
 
 SIZE = 24
 

@@ -12,11 +12,11 @@ from transformers import LlamaConfig
 
 import inlay_kernels
 from inlay_kernels import AttentionBatch
-from inlay_shard.cache import KVPool
-from inlay_shard.decode_graphs import DecodeGraphs
-from inlay_shard.graph_plan import NO_GRAPHS, plan_graphs
-from inlay_shard.parallel import Alone, Ranks
-from inlay_shard.recording import CannotRecord, Computation, Recording
+from inlay_shard.cuda_graphs.decode_graphs import DecodeGraphs
+from inlay_shard.cuda_graphs.graph_plan import NO_GRAPHS, plan_graphs
+from inlay_shard.cuda_graphs.recording import CannotRecord, Computation, Recording
+from inlay_shard.machine.parallel import Alone, Ranks
+from inlay_shard.model.cache import KVPool
 
 BLOCK_SIZE = 4
 NUM_BLOCKS = 8

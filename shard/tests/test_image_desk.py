@@ -18,8 +18,8 @@ from transformers_reference import Reference
 
 from inlay_proto import generate_pb2 as pb
 from inlay_shard.errors import PreparationRefused
-from inlay_shard.images import ImageDesk
-from inlay_shard.recipe import Piece, Recipe
+from inlay_shard.images.desk import ImageDesk
+from inlay_shard.images.recipe import Piece, Recipe
 
 A, B, C = picture(1), picture(2), picture(3)
 IMAGE_BYTES = 16 * 64 * 4

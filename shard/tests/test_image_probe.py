@@ -11,14 +11,14 @@ from families.making import make_folder
 from families.recipes import RECIPES
 from torch import Tensor
 
-from inlay_shard.architecture import auto_class, read_config
 from inlay_shard.errors import ModelRefused
-from inlay_shard.image_probe import prove_images
-from inlay_shard.model import quiet
-from inlay_shard.network import Network
-from inlay_shard.preparation import Prepared
-from inlay_shard.sample import sample
-from inlay_shard.view import View, widest
+from inlay_shard.images.preparation import Prepared
+from inlay_shard.model.architecture import auto_class, read_config
+from inlay_shard.model.loading import quiet
+from inlay_shard.model.network import Network
+from inlay_shard.model.view import View, widest
+from inlay_shard.proofs.image_probe import prove_images
+from inlay_shard.proofs.sample import sample
 
 Tiny = tuple[Network, Prepared]
 

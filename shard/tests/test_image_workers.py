@@ -18,8 +18,8 @@ from PIL import Image
 from tiny_models import make_tiny
 
 from inlay_shard.errors import PreparationRefused
-from inlay_shard.image_workers import ImageWorkers, default_num_workers
-from inlay_shard.preparation import load_preparer
+from inlay_shard.images.image_workers import ImageWorkers, default_num_workers
+from inlay_shard.images.preparation import load_preparer
 
 
 @pytest.fixture(scope="module")

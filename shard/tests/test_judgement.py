@@ -4,9 +4,9 @@ import pytest
 
 from inlay_proto import generate_pb2 as pb
 from inlay_shard.errors import RowFailed
-from inlay_shard.judgement import Judgement, from_table, judge, to_table
-from inlay_shard.outcome import Fate
-from inlay_shard.sequence import RunningSequence
+from inlay_shard.steps.judgement import Judgement, from_table, judge, to_table
+from inlay_shard.steps.outcome import Fate
+from inlay_shard.steps.sequence import RunningSequence
 
 EOS = (1, 2)
 

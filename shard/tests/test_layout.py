@@ -10,11 +10,11 @@ import torch
 
 from inlay_kernels import AttentionBatch
 from inlay_proto import generate_pb2 as pb
-from inlay_shard import layout
-from inlay_shard.batch import FlatBatch, Row, flatten
-from inlay_shard.features import EmbeddedImage, Features, Placement
-from inlay_shard.layout import Layouts
-from inlay_shard.sequence import RunningSequence
+from inlay_shard.images.features import EmbeddedImage, Features, Placement
+from inlay_shard.steps import layout
+from inlay_shard.steps.batch import FlatBatch, Row, flatten
+from inlay_shard.steps.layout import Layouts
+from inlay_shard.steps.sequence import RunningSequence
 
 BLOCK_SIZE = 4
 CPU = torch.device("cpu")

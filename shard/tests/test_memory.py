@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from inlay_shard import memory
-from inlay_shard.memory import available_memory, measured
+from inlay_shard.machine import memory
+from inlay_shard.machine.memory import available_memory, measured
 
 MIB = 1 << 20
 

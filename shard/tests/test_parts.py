@@ -6,8 +6,8 @@ from torch import Tensor
 
 from inlay_proto import generate_pb2 as pb
 from inlay_shard.errors import RowFailed
-from inlay_shard.parts import Part, StateRow, cut, joined, of_part
-from inlay_shard.state_slots import StateSlots
+from inlay_shard.states.parts import Part, StateRow, cut, joined, of_part
+from inlay_shard.states.state_slots import StateSlots
 
 CPU = torch.device("cpu")
 FIRST, CHUNK = StateRow(4, 3, False), StateRow(0, 2, True)

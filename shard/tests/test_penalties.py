@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inlay_shard.penalties import PenaltyState, add_biases, penalise
+from inlay_shard.sampling.penalties import PenaltyState, add_biases, penalise
 
 VOCAB_SIZE = 40
 TokenIds = st.lists(st.integers(0, VOCAB_SIZE - 1), max_size=30)

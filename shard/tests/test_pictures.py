@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from inlay_shard.errors import PreparationRefused
-from inlay_shard.pictures import read_picture
+from inlay_shard.images.pictures import read_picture
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from inlay_shard import plugins
 from inlay_shard.errors import ModelRefused
-from inlay_shard.plugins import load_plugins
+from inlay_shard.model import plugins
+from inlay_shard.model.plugins import load_plugins
 
 ADAPTER = """
 from inlay_shard.adapter import ImageAdapter

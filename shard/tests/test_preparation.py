@@ -7,8 +7,8 @@ from local_shard import picture
 from tiny_models import IDS, make_tiny
 
 from inlay_shard.errors import PreparationRefused
-from inlay_shard.preparation import Preparer, load_preparer
-from inlay_shard.processor import settings_digest
+from inlay_shard.images.preparation import Preparer, load_preparer
+from inlay_shard.images.processor import settings_digest
 
 
 @pytest.fixture(scope="module", params=["llava", "idefics3", "qwen2_vl"])

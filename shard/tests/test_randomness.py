@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from inlay_shard.randomness import philox, uniforms
+from inlay_shard.sampling.randomness import philox, uniforms
 
 KNOWN_ANSWERS = [
     # counter, key, output: kat_vectors of Random123, "philox4x32 10".

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from inlay_kernels import REFERENCE, Kernels, select
-from inlay_shard.recording import CannotRecord, CudaRecorder, find_recorder
+from inlay_shard.cuda_graphs.recording import CannotRecord, CudaRecorder, find_recorder
 
 POOL = (0, 7)
 

@@ -14,9 +14,9 @@ from transformers_reference import Reference
 
 from inlay_proto import generate_pb2 as pb
 from inlay_shard.errors import ModelRefused
-from inlay_shard.model import quiet
-from inlay_shard.side_by_side import prove_side_by_side
-from inlay_shard.states import Recurrent
+from inlay_shard.model.loading import quiet
+from inlay_shard.proofs.side_by_side import prove_side_by_side
+from inlay_shard.states.pool import Recurrent
 
 FAMILIES = (
     "lfm2",  # convolutions

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 import inlay_kernels
 from inlay_proto import generate_pb2 as pb
-from inlay_shard.controls import SamplingRow
-from inlay_shard.penalties import PenaltyState
-from inlay_shard.sampler import Choice, RowMasks, Sampler
+from inlay_shard.sampling.controls import SamplingRow
+from inlay_shard.sampling.penalties import PenaltyState
+from inlay_shard.sampling.sampler import Choice, RowMasks, Sampler
 
 VOCAB_SIZE = 97
 SAMPLER = Sampler(VOCAB_SIZE, "cpu", inlay_kernels.select("cpu"))

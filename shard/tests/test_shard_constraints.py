@@ -7,9 +7,9 @@ import pytest
 from tiny_models import make_tiny
 
 from inlay_proto import generate_pb2 as pb
-from inlay_shard.constraints import Constraints
 from inlay_shard.errors import ModelRefused
 from inlay_shard.facts import read_texts
+from inlay_shard.steps.constraints import Constraints
 
 VOCAB_SIZE = 1024
 

@@ -12,7 +12,7 @@ from tiny_models import make_tiny
 from transformers_reference import Reference
 
 from inlay_proto import generate_pb2 as pb
-from inlay_shard.network import Rated
+from inlay_shard.model.network import Rated
 
 PROMPT = list(range(30, 50))
 

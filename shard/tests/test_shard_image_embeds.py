@@ -12,9 +12,9 @@ from tiny_models import make_tiny
 from torch import Tensor
 
 from inlay_shard.errors import PreparationRefused
-from inlay_shard.frames import Frame, find_frame
-from inlay_shard.preparation import load_preparer
-from inlay_shard.recipe import Piece
+from inlay_shard.images.frames import Frame, find_frame
+from inlay_shard.images.preparation import load_preparer
+from inlay_shard.images.recipe import Piece
 
 ROOT = Path(__file__).parents[2]
 EMBEDDED = ROOT / "front" / "inlay" / "embedded_model"

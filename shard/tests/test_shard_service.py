@@ -16,7 +16,7 @@ from transformers_reference import Reference
 
 from inlay_proto import generate_pb2 as pb
 from inlay_proto.step_pipe import OFFER, pipe_path
-from inlay_shard.recipe import Piece
+from inlay_shard.images.recipe import Piece
 
 
 @pytest.fixture(scope="module")

@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from inlay_shard import cache, memory
-from inlay_shard.cache import AttentionLayer, bytes_per_block, choose_num_blocks
 from inlay_shard.config import ShardConfig, parse_arguments
 from inlay_shard.errors import ModelRefused
-from inlay_shard.model import SMALL_MODEL_BYTES, choose_device, choose_dtype
+from inlay_shard.machine import memory
+from inlay_shard.model import cache
+from inlay_shard.model.cache import AttentionLayer, bytes_per_block, choose_num_blocks
+from inlay_shard.model.loading import SMALL_MODEL_BYTES, choose_device, choose_dtype
 from inlay_shard.shard import num_threads
 
 CPU = torch.device("cpu")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from inlay_shard.shared_arrays import attach, share
+from inlay_shard.machine.shared_arrays import attach, share
 
 ARRAYS: dict[str, NDArray[Any]] = {
     "pixels": np.random.default_rng(0).random((2, 3, 5)).astype(np.float32),

@@ -11,10 +11,10 @@ from transformers import AutoModelForCausalLM
 from transformers.models.llama.modeling_llama import LlamaForCausalLM
 
 from inlay_shard.config import ShardConfig
-from inlay_shard.features import FeatureCache
-from inlay_shard.network import Network
-from inlay_shard.shortcut import Shortcut
+from inlay_shard.images.features import FeatureCache
+from inlay_shard.model.network import Network
 from inlay_shard.startup import start
+from inlay_shard.tower.shortcut import Shortcut
 
 
 def network_of(folder: Path, **options: Any) -> Network:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from inlay_shard.single_flight import SingleFlight
+from inlay_shard.images.single_flight import SingleFlight
 
 
 class Work:

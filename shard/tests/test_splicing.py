@@ -12,10 +12,10 @@ from tiny_models import TAKE_IMAGES, make_tiny
 
 from inlay.model_folder import EMBEDDED_MODEL
 from inlay_shard.errors import PreparationRefused
-from inlay_shard.preparation import Expansion, Prepared, Preparer, load_preparer
-from inlay_shard.recipe import Piece, Recipe
-from inlay_shard.splice_proof import is_joined, prove
-from inlay_shard.splicing import Splicer
+from inlay_shard.images.preparation import Expansion, Prepared, Preparer, load_preparer
+from inlay_shard.images.recipe import Piece, Recipe
+from inlay_shard.images.splice_proof import is_joined, prove
+from inlay_shard.images.splicing import Splicer
 
 TEXTS = ["a", " ", "\n", "x y", "\n\n", "Ünï 😀", "end. ", "<end>", "1", "<", ">", "\t"]
 IMAGES = [picture(1), picture(2, 30, 70), picture(3, 100, 20)]

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from inlay_proto import generate_pb2 as pb
-from inlay_shard.worker import StepThread
+from inlay_shard.steps.worker import StepThread
 
 
 class Scripted:
@@ -67,7 +67,7 @@ def test_loading_that_fails_is_told() -> None:
 
 def test_it_is_idle_a_while_after_its_last_step(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
-    monkeypatch.setattr("inlay_shard.worker.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("inlay_shard.steps.worker.time.monotonic", lambda: clock[0])
     has_begun, may_go_on = threading.Event(), threading.Event()
 
     class Slow(Scripted):

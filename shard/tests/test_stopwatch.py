@@ -2,7 +2,7 @@
 
 import time
 
-from inlay_shard.stopwatch import Stopwatch
+from inlay_shard.machine.stopwatch import Stopwatch
 
 
 def test_nothing_is_spent_before_it_runs() -> None:

@@ -11,8 +11,8 @@ from families.recipes import Recipe
 from local_shard import start_shard
 from transformers_reference import Reference
 
-from inlay_shard.model import quiet
-from inlay_shard.temperature import TruePositions
+from inlay_shard.model.loading import quiet
+from inlay_shard.model.temperature import TruePositions
 
 STEEP = Recipe(config={"floor_scale": 2, "attn_scale": 4.0, "no_rope_layers": [1, 0]})
 """The temperature changes every other token, in the second layer."""

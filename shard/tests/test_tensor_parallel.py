@@ -11,9 +11,9 @@ from tokenizers import Tokenizer
 from transformers_reference import Reference
 
 from inlay_proto import generate_pb2 as pb
-from inlay_shard.architecture import check, read_config
 from inlay_shard.errors import ModelRefused
-from inlay_shard.recipe import Piece
+from inlay_shard.images.recipe import Piece
+from inlay_shard.model.architecture import check, read_config
 
 
 def test_two_ranks_equal_generate(tmp_path: Path) -> None:

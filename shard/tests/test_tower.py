@@ -11,13 +11,13 @@ from transformers import AutoModelForCausalLM
 
 import inlay_kernels
 from inlay_kernels.decoder import StreamedLinear
-from inlay_shard import probe
-from inlay_shard.cache import KVPool, in_panels
 from inlay_shard.config import ShardConfig
 from inlay_shard.errors import ModelRefused
-from inlay_shard.network import Network
+from inlay_shard.model.cache import KVPool, in_panels
+from inlay_shard.model.network import Network
+from inlay_shard.proofs import probe
 from inlay_shard.startup import _paged_logits, check_quantize
-from inlay_shard.tower import FusedTower, fuse, stream_head
+from inlay_shard.tower.tower import FusedTower, fuse, stream_head
 
 
 class Case:

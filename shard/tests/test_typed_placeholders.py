@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 from transformers_reference import Reference
 
 from inlay_proto import generate_pb2 as pb
-from inlay_shard.recipe import Piece
+from inlay_shard.images.recipe import Piece
 
 TEXT = [40, 50, 60, 70]
 

@@ -10,10 +10,10 @@ from families.making import make_folder
 from families.recipes import RECIPES
 from local_shard import Shard, picture, start_shard
 
-from inlay_shard.attention import PagedLayer, attached
-from inlay_shard.cache import AttentionLayer, all_alike, bytes_per_block
-from inlay_shard.model import quiet
-from inlay_shard.view import View, widest
+from inlay_shard.model.attention import PagedLayer, attached
+from inlay_shard.model.cache import AttentionLayer, all_alike, bytes_per_block
+from inlay_shard.model.loading import quiet
+from inlay_shard.model.view import View, widest
 
 KINDS = ["sliding_attention", "full_attention"] * 2
 

@@ -12,8 +12,8 @@ from local_shard import Shard, picture, start_shard
 
 from inlay_proto import generate_pb2 as pb
 from inlay_shard.errors import PreparationRefused
-from inlay_shard.model import quiet
-from inlay_shard.view import View
+from inlay_shard.model.loading import quiet
+from inlay_shard.model.view import View
 
 PLACES = np.array([2, 3, 6, 7, 8])
 

@@ -6,10 +6,10 @@ import torch
 
 import inlay_kernels
 from inlay_proto import generate_pb2 as pb
-from inlay_shard.controls import SamplingRow
-from inlay_shard.randomness import philox
-from inlay_shard.sampler import Sampler
-from inlay_shard.watermark import DELTA, HASH_KEY, detect, favour_green
+from inlay_shard.sampling.controls import SamplingRow
+from inlay_shard.sampling.randomness import philox
+from inlay_shard.sampling.sampler import Sampler
+from inlay_shard.sampling.watermark import DELTA, HASH_KEY, detect, favour_green
 
 VOCAB_SIZE = 500
 

@@ -8,11 +8,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny_models import make_tiny
 
-from inlay_shard.architecture import read_config
 from inlay_shard.config import ShardConfig
 from inlay_shard.errors import ModelRefused
-from inlay_shard.model import load
-from inlay_shard.network import Network
+from inlay_shard.model.architecture import read_config
+from inlay_shard.model.loading import load
+from inlay_shard.model.network import Network
 
 CPU = torch.device("cpu")
 CODE = "from pathlib import Path\nPath(__file__).with_name('it-ran').touch()\n"

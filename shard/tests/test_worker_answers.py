@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from inlay_shard.errors import PreparationRefused
-from inlay_shard.frames import Frame
-from inlay_shard.image_process import Answer
-from inlay_shard.preparation import Expansion, Prepared
-from inlay_shard.recipe import Recipe
-from inlay_shard.shared_arrays import Layout
-from inlay_shard.worker_answers import UnknownAnswer, read_answer
+from inlay_shard.images.frames import Frame
+from inlay_shard.images.image_process import Answer
+from inlay_shard.images.preparation import Expansion, Prepared
+from inlay_shard.images.recipe import Recipe
+from inlay_shard.images.worker_answers import UnknownAnswer, read_answer
+from inlay_shard.machine.shared_arrays import Layout
 
 ARRAY = np.arange(5, dtype=np.int64)
 FRAME = Frame(before=(1, 2), behind=(), num_places=None)

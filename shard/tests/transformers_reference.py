@@ -5,9 +5,9 @@ from pathlib import Path
 
 import torch
 
-from inlay_shard.architecture import auto_class, read_config
-from inlay_shard.preparation import load_preparer
-from inlay_shard.recipe import Piece
+from inlay_shard.images.preparation import load_preparer
+from inlay_shard.images.recipe import Piece
+from inlay_shard.model.architecture import auto_class, read_config
 
 
 class Reference:

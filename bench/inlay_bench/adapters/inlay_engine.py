@@ -12,10 +12,10 @@ from inlay_bench.adapters.loop import serve
 from inlay_bench.adapters.stream import Load, Prompt, Stream
 from inlay_proto import generate_pb2 as pb
 from inlay_shard.config import ShardConfig
-from inlay_shard.engine import Engine
-from inlay_shard.features import FeatureCache
+from inlay_shard.images.features import FeatureCache
 from inlay_shard.startup import start
-from inlay_shard.worker import StepThread
+from inlay_shard.steps.engine import Engine
+from inlay_shard.steps.worker import StepThread
 
 STEP_TOKENS = 512
 """Prompt tokens that one step computes, as the router's default."""

@@ -19,10 +19,10 @@ _GRAMMAR_BYTES = 16 << 20
 def register() -> None:
     """Called in a shard and in its image workers; only the shard has an engine."""
     folder = os.environ.get("INLAY_LEDGER")
-    if folder is None or "inlay_shard.engine" not in sys.modules:
+    if folder is None or "inlay_shard.steps.engine" not in sys.modules:
         return
     from inlay_grammars.compiler import GrammarCompiler
-    from inlay_shard.engine import Engine
+    from inlay_shard.steps.engine import Engine
 
     defaults = GrammarCompiler.__init__.__kwdefaults__
     assert defaults is not None
@@ -39,7 +39,7 @@ def register() -> None:
 
 
 def _tell(place: Path) -> None:
-    from inlay_shard.sequence import RunningSequence
+    from inlay_shard.steps.sequence import RunningSequence
 
     gc.collect()
     held = [thing for thing in gc.get_objects() if isinstance(thing, RunningSequence)]

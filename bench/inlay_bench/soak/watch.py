@@ -10,7 +10,7 @@ _ROLES = {
     "inlay.cli": "launcher",
     "inlay_router": "router",
     "inlay_shard": "shard",
-    "from inlay_shard.image_process import main; main()": "image workers",
+    "from inlay_shard.images.image_process import main; main()": "image workers",
     "inlay_grammars.worker": "compile worker",
 }
 """A word of the command line, and what the process is."""

@@ -6,8 +6,8 @@ from inlay_proto import generate_pb2 as pb
 from inlay_router.links.link import LinkLost, PreparationRefused
 from inlay_shard import errors as shard_errors
 from inlay_shard.config import ShardConfig
-from inlay_shard.image_workers import ImageWorkers
-from inlay_shard.model import Report
+from inlay_shard.images.image_workers import ImageWorkers
+from inlay_shard.model.loading import Report
 from inlay_shard.shard import Listener, Served, Shard
 
 

@@ -18,8 +18,8 @@ from inlay_proto.grpc_settings import GRPC_SETTINGS
 from inlay_router.config import RouterConfig
 from inlay_router.links.link import Link
 from inlay_shard.config import ShardConfig
-from inlay_shard.image_workers import seems_to_see, workers_for
-from inlay_shard.openmp_settings import OPENMP_SETTINGS
+from inlay_shard.images.image_workers import seems_to_see, workers_for
+from inlay_shard.process.openmp_settings import OPENMP_SETTINGS
 
 if TYPE_CHECKING:
     from inlay.offline.embedded_link import EmbeddedLink

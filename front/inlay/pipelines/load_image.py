@@ -11,7 +11,7 @@ from inlay_router.errors import ValidationError
 from inlay_router.images.fetch import Fetcher, FetchLimits
 from inlay_router.images.inspection import ImageLimits, read_data_uri
 from inlay_shard.errors import PreparationRefused
-from inlay_shard.pictures import read_picture, to_rgb
+from inlay_shard.images.pictures import read_picture, to_rgb
 
 _LIMITS = ImageLimits(max_bytes=1 << 30, max_pixels=1 << 28)
 

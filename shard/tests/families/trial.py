@@ -18,12 +18,12 @@ from families.listing import BESIDE_EXTRAS, classes, vision_language
 from families.making import make_folder
 from families.recipes import RECIPES, Recipe
 from inlay_proto import generate_pb2 as pb
-from inlay_shard.architecture import check
 from inlay_shard.errors import ModelRefused, PreparationRefused, naming_type
-from inlay_shard.model import quiet
-from inlay_shard.preparation import load_preparer
-from inlay_shard.recipe import Piece
-from inlay_shard.view import View
+from inlay_shard.images.preparation import load_preparer
+from inlay_shard.images.recipe import Piece
+from inlay_shard.model.architecture import check
+from inlay_shard.model.loading import quiet
+from inlay_shard.model.view import View
 
 NUM_NEW_TOKENS = 8
 

@@ -1,0 +1,1 @@
+"""A model folder as `transformers` loads it, with our attention and what images add."""

@@ -1,0 +1,1 @@
+"""Choosing a token from logits: penalties, exclusions, masks, random numbers."""

@@ -1,0 +1,1 @@
+"""Steps: rows that the router names, computed, chosen, judged and reported."""
