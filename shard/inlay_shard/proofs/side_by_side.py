@@ -29,9 +29,10 @@ def prove_side_by_side(network: Network, pool: KVPool, num_tokens: int) -> None:
         return
     cuts = _cuts(num_tokens)
     alone = torch.cat([_logits(network, pool, [span]) for span in cuts])
-    for spans in ([cuts[0]], *zip(cuts[1:], cuts, strict=False), [cuts[-1]]):
+    steps: list[Sequence[Span]] = [cuts[:1], *zip(cuts[1:], cuts, strict=False), cuts[-1:]]
+    for spans in steps:
         places = torch.cat([torch.arange(*span) for span in spans])
-        ours = _logits(network, pool, spans, first=int(spans == [cuts[-1]]))
+        ours = _logits(network, pool, spans, first=int(spans is steps[-1]))
         probe.check_equal(alone[places.to(alone.device)], ours, network.dtype)
 
 
