@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers_reference import Reference
 
 import inlay_kernels
-from inlay_shard import startup
+from inlay_shard import fitting, startup
 from inlay_shard.cuda_graphs import graph_plan
 from inlay_shard.cuda_graphs.decode_graphs import DecodeGraphs
 from inlay_shard.cuda_graphs.graph_plan import NO_GRAPHS, GraphPlan
@@ -32,7 +32,7 @@ def on_tape(monkeypatch: pytest.MonkeyPatch) -> TapeRecorder:
     recorder = TapeRecorder()
     monkeypatch.setattr(graph_plan, "find_recorder", lambda device, kernels: recorder)
     monkeypatch.setattr(inlay_kernels, "select", lambda device: recordable())
-    monkeypatch.setattr(startup, "_pack", lambda *arguments: None)
+    monkeypatch.setattr(fitting, "pack", lambda *arguments: None)
     return recorder
 
 
@@ -142,9 +142,9 @@ def test_memory_is_left_for_graphs(
         reserved.append(reserved_bytes)
         return 20
 
-    monkeypatch.setattr(startup, "largest_step_bytes", lambda *inputs, **options: 1000)
-    monkeypatch.setattr(startup, "plan_graphs", plan)
-    monkeypatch.setattr(startup, "choose_num_blocks", choose)
+    monkeypatch.setattr(fitting, "largest_step_bytes", lambda *inputs, **options: 1000)
+    monkeypatch.setattr(fitting, "plan_graphs", plan)
+    monkeypatch.setattr(fitting, "choose_num_blocks", choose)
     for sizes in ((), (1, 40)):
         shard = start_shard(folder, num_blocks=None, cuda_graphs=sizes)
         assert shard.facts.num_blocks == 20

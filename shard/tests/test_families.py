@@ -45,12 +45,13 @@ TEXT = {
     "stablelm": "partial rotation",
     "gemma3n_text": "layers that share keys, several streams of hidden states",
     "modernbert-decoder": "a head with a decoder of its own",
+    "jamba": "state spaces beside attention",
+    "qwen3_next": "a delta rule beside attention",
 }
 """Families of text alone."""
 REFUSED = {
     "rwkv": "attention heads",
-    "jamba": "linear_attention",
-    "lfm3_vl": "layers of the kind conv",
+    "recurrent_gemma": "0 modules keep a state in the cache",
     "bloom": "interface",
     "mllama": "cross-attention",
     "t5gemma2": "encoder-decoder",
@@ -67,6 +68,12 @@ def test_families_that_take_images_equal_generate(model_type: str) -> None:
     trial = try_family(model_type)
     assert trial.one_image and trial.several_images and trial.cached and trial.batch, trial
     assert not trial.is_wrong, trial
+
+
+def test_images_before_layers_that_keep_states_are_seen_without_cached_blocks() -> None:
+    trial = try_family("lfm3_vl")
+    assert trial.one_image and trial.several_images and trial.batch and trial.chunks, trial
+    assert trial.cached is None, trial
 
 
 @pytest.mark.parametrize("model_type", TEXT)

@@ -13,10 +13,11 @@ import inlay_kernels
 from inlay_kernels.decoder import StreamedLinear
 from inlay_shard.config import ShardConfig
 from inlay_shard.errors import ModelRefused
+from inlay_shard.fitting import paged_logits
 from inlay_shard.model.cache import KVPool, in_panels
 from inlay_shard.model.network import Network
 from inlay_shard.proofs import probe
-from inlay_shard.startup import _paged_logits, check_quantize
+from inlay_shard.tower.packing import check_quantize
 from inlay_shard.tower.tower import FusedTower, fuse, stream_head
 
 
@@ -42,7 +43,7 @@ class Case:
         )
 
     def logits(self) -> torch.Tensor:
-        return _paged_logits(self.network, self.pool, len(self.expected))
+        return paged_logits(self.network, self.pool, len(self.expected))
 
 
 @pytest.fixture
